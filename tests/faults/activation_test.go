@@ -13,9 +13,9 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The service manager makes the sockets, keeps them while the daemon is killed
-// and restarted, and hears that it is alive: a client that asks meanwhile
-// waits and is answered.
+// The service manager makes the sockets, keeps them while the daemon is killed and
+// restarted, and hears that the daemon is alive. A client that asks meanwhile waits and
+// gets an answer.
 func TestActivation(t *testing.T) {
 	dir := newDir(t)
 	conf := write(t, filepath.Join(dir, "policy.conf"), loopbackConf)

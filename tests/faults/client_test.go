@@ -24,7 +24,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// link is a client's connection as the original library has it.
+// link is a client's connection to the daemon, as the original library has it.
 type link struct {
 	net.Conn
 	reader *wire.Reader
@@ -48,7 +48,7 @@ func open(socket string) (*link, error) {
 	return &link{c, wire.NewReader(c)}, nil
 }
 
-// request asks for a connection to an address, as the original library does.
+// request encodes a request for a connection to an address, as the original library does.
 func request(to netip.AddrPort) []byte {
 	m := &wire.Message{Action: wire.ActionConnectRequest, HasAction: true, Context: wire.Context{
 		Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: to},
@@ -62,8 +62,8 @@ func request(to netip.AddrPort) []byte {
 
 var toLoopback = request(netip.MustParseAddrPort("127.0.0.1:9"))
 
-// ask sends a request and returns the source address that is suggested, the zero
-// one if none is.
+// ask sends a request and returns the suggested source address, or the zero value if there
+// is none.
 func (l *link) ask(request []byte) (netip.Addr, error) {
 	_ = l.SetDeadline(time.Now().Add(stage.Patience))
 	if _, err := l.Write(request); err != nil {
@@ -93,7 +93,7 @@ func (l *link) decision(to netip.AddrPort) (uuid.UUID, error) {
 	return m.DecisionID, err
 }
 
-// report tells how the connection of a decision fared.
+// report reports how the connection of a decision fared.
 func (l *link) report(id uuid.UUID, errno syscall.Errno) error {
 	m, err := l.exchange(&wire.Message{
 		Action: wire.ActionReportRequest, HasAction: true, Features: wire.FeatureReports,
@@ -117,7 +117,7 @@ func (l *link) exchange(m *wire.Message) (answer wire.Message, err error) {
 	return answer, l.reader.Read(&answer)
 }
 
-// suggestion is what a new client is told.
+// suggestion returns what a new client is told.
 func suggestion(t *testing.T, socket string, request []byte) netip.Addr {
 	t.Helper()
 	a, err := connect(t, socket).ask(request)
@@ -127,8 +127,8 @@ func suggestion(t *testing.T, socket string, request []byte) netip.Addr {
 	return a
 }
 
-// inLoop runs f by n goroutines, over and over until stop is called, which
-// returns the first error that any of them met.
+// inLoop runs f in n goroutines, again and again until stop is called. stop returns the
+// first error of any of them.
 func inLoop(n int, f func() error) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error, n)
@@ -155,7 +155,7 @@ func inLoop(n int, f func() error) (stop func() error) {
 	}
 }
 
-// service accepts connections, says a byte on each, and waits for its end.
+// service accepts connections, sends a byte on each, and waits for its end.
 func service(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -183,7 +183,7 @@ func service(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// dials counts what a Dialer did.
+// dials counts the dials of a Dialer.
 type dials struct {
 	dialer  *client.Dialer
 	address string
@@ -195,11 +195,11 @@ type dials struct {
 	times []time.Duration // since quantile was last asked
 }
 
-// maxDialTimes is how many are kept for quantile, the first ones.
+// maxDialTimes is how many times are kept for quantile, the first ones.
 const maxDialTimes = 1 << 20
 
-// quantile is what this share of the dials since the last call took at most; 0 if
-// there was none.
+// quantile returns the time that a share q of the dials since the last call took at most,
+// or 0 if there was none.
 func (d *dials) quantile(q float64) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -212,7 +212,7 @@ func (d *dials) quantile(q float64) time.Duration {
 	return x
 }
 
-// dial connects once and hears the service.
+// dial connects once and reads the byte of the service.
 func (d *dials) dial() error {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)

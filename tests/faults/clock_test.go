@@ -14,9 +14,9 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// buildStepping builds a daemon whose wall clock jumps by an hour, there and back
-// and further, three times a second. No process may set the host's clock, so
-// the jumps are compiled in: into time.Now, which everything is built again with.
+// buildStepping builds a daemon whose wall clock jumps by an hour, there and back and
+// further, three times a second. No process may set the host's clock, so the jumps are
+// compiled into time.Now, with which everything is built again.
 func buildStepping(t *testing.T) string {
 	t.Helper()
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -46,9 +46,8 @@ func buildStepping(t *testing.T) string {
 	return program
 }
 
-// What time it is does not matter to how long things take: with a clock that
-// jumps, nothing times out, no policy or network is found stuck, and dials are
-// decided as usual.
+// The time of day does not matter to how long things take. With a clock that jumps, nothing
+// times out, no policy or network is found stuck, and dials are decided as usual.
 func TestClockSteps(t *testing.T) {
 	if os.Getenv(longEnv) == "" {
 		t.Skipf("needs %s=1: builds Go's library and all else anew", longEnv)

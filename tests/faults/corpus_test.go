@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Every fuzz test of the module has inputs of its own in the tree.
+// Every fuzz test of the module has a corpus in the repository.
 func TestEveryFuzzTestHasACorpus(t *testing.T) {
 	fuzz := regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 	found := 0

@@ -19,8 +19,8 @@ type daemon struct {
 	socket string
 }
 
-// options say how to start one. The zero value runs in the test's namespace, with
-// a directory of its own.
+// options say how to start a daemon. The zero value runs it in the test's namespace, with a
+// directory of its own.
 type options struct {
 	in      *testbed.Namespace
 	program string // "": the one under test
@@ -29,7 +29,7 @@ type options struct {
 	uid     uint32 // user and group to run as; 0: as it is
 }
 
-// newDir makes a directory that every user can look into.
+// newDir makes a directory that every user can read.
 func newDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mamma-faults")
@@ -43,7 +43,7 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// launch starts mamma and does not wait for anything.
+// launch starts mamma without waiting for anything.
 func launch(t *testing.T, o options, args ...string) *daemon {
 	t.Helper()
 	if o.dir == "" {
@@ -56,7 +56,7 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 	}
 	args = append([]string{"--socket", d.socket}, args...)
 	if o.file > 0 {
-		// The hard limit: the runtime raises the soft one to it.
+		// This sets the hard limit. The runtime raises the soft limit to it.
 		args = append([]string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(o.file), program}, args...)
 		program = "/bin/sh"
 	}
@@ -90,7 +90,7 @@ func start(t *testing.T, o options, args ...string) *daemon {
 	return d
 }
 
-// stop ends it in peace.
+// stop ends the daemon in order.
 func (d *daemon) stop(t *testing.T) {
 	t.Helper()
 	d.Signal(t, syscall.SIGTERM)

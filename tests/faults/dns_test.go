@@ -14,9 +14,9 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// resolution asks for a new socket to a host, as the original library does, and
-// tells what address to connect to, or that there is none. from is the address
-// that the application wants to be bound to, if it is valid.
+// resolution asks for a new socket to a host, as the original library does, and returns the
+// address to which to connect, or an error if there is none. from is the address to which
+// the application has bound the socket, if it is valid.
 func resolution(socket, host string, from netip.Addr) (netip.Addr, error) {
 	m := &wire.Message{Action: wire.ActionSocketConnectRequest, HasAction: true, Context: wire.Context{
 		Domain: wire.AFInet, Type: wire.SockStream, Hostname: host, Service: "80",
@@ -50,9 +50,9 @@ func resolution(socket, host string, from netip.Addr) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("answered with action %v", got.Action)
 }
 
-// Name servers that answer wrongly, in part, late, or never. What they say to a
-// question that was not asked is not believed; a true answer behind it is found;
-// and clients that ask for something else do not wait.
+// Name servers answer wrongly, in part, late, or never. An answer to a question that was
+// not asked is not believed, and a true answer behind it is found. Clients that ask for
+// something else do not wait.
 func TestUnrulyNameServers(t *testing.T) {
 	bed, _ := oneNetwork(t)
 	conf := `policy "sample" {
@@ -161,7 +161,7 @@ interface "wlan*" {
 				a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i), netip.Addr{})
 				done <- result{a, err}
 			}()
-			// Meanwhile.
+			// Others are served meanwhile.
 			stage.Until(t, "the name server is asked", func() bool { return len(bed.Networks[0].Server.DNS.Queries()) > 0 })
 			for range 20 {
 				if a := suggestion(t, d.socket, toService); a != bed.Networks[0].Client4 {
@@ -178,7 +178,7 @@ interface "wlan*" {
 		})
 	}
 	late.Wait()
-	// Whatever they said is not kept.
+	// Nothing that they have answered is kept.
 	bed.Networks[0].Server.DNS.SetHandler(dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { _ = w.WriteMsg(answer(q, right)) }))
 	for i := range 11 {
 		if a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i), netip.Addr{}); err != nil || a == wrong {

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// bin is where the programs under test are.
+// bin is the directory of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	}, "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd"))
 }
 
-// loopbackConf manages the one network that is everywhere.
+// loopbackConf manages the one network that every host has.
 const loopbackConf = `policy "sample" {
 }
 prefix "127.0.0.0/8" {

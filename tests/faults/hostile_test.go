@@ -19,14 +19,14 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// header is the beginning of a TLV.
+// header encodes the beginning of a TLV.
 func header(tag uint32, length uint64) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, tag)
 	return binary.LittleEndian.AppendUint64(b, length)
 }
 
-// attack is what a client does on one connection. The error says that the daemon
-// did not do what it should.
+// attack is what a client does on one connection. An error means that the daemon did not do
+// what it should.
 type attack struct {
 	name string
 	do   func(c net.Conn) error
@@ -41,7 +41,7 @@ func dropped(c net.Conn) error {
 	return nil
 }
 
-// send writes, and does not mind if the daemon has left.
+// send writes parts, even if the daemon has closed the connection.
 func send(c net.Conn, parts ...[]byte) {
 	_ = c.SetWriteDeadline(time.Now().Add(stage.Patience))
 	for _, b := range parts {
@@ -181,7 +181,7 @@ var attacks = []attack{
 	}},
 }
 
-// Whatever a client sends, the others are served, and the daemon grows by a
+// Whatever a client sends, the others are served, and the daemon's memory grows by a
 // bounded amount.
 func TestHostileClients(t *testing.T) {
 	d := start(t, options{}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
@@ -231,8 +231,8 @@ func served(socket string) error {
 	return nil
 }
 
-// A user who takes ten thousand connections gets some thousand of them; all
-// others are served as before.
+// If a user tries to take ten thousand connections, the user gets some thousand of them,
+// and all others are served as before.
 func TestThousandsOfConnections(t *testing.T) {
 	const greedy = 10_000
 	requireFiles(t, greedy+200)
@@ -267,13 +267,13 @@ func TestThousandsOfConnections(t *testing.T) {
 	})
 }
 
-// memory is what the daemon has in memory, in bytes.
+// memory returns how much memory the daemon has, in bytes.
 func (d *daemon) memory(t *testing.T) int64 {
 	t.Helper()
 	return d.status(t, "VmRSS") << 10
 }
 
-// status is a number of /proc/PID/status.
+// status returns a number of /proc/PID/status.
 func (d *daemon) status(t *testing.T, key string) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Cmd.Process.Pid))

@@ -15,8 +15,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// journal is what a service's output is connected to, a stream as journald has it:
-// our end of it and the service's.
+// journal makes a stream as journald gives it to a service for its output. It returns our
+// end and the service's.
 func journal(t *testing.T) (ours net.Conn, theirs *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -49,8 +49,8 @@ func startWithJournal(t *testing.T, out *os.File, conf string) *daemon {
 	return d
 }
 
-// reloads makes the daemon read a file that is good, and tells whether that took
-// effect; then one that is not, which is worth a message.
+// reloads makes the daemon read a valid file, and checks that this has an effect. Then it
+// makes the daemon read an invalid one, which leads to a message.
 func (d *daemon) reloads(t *testing.T, conf string) {
 	t.Helper()
 	since := func() string {
@@ -75,8 +75,7 @@ func (d *daemon) reloads(t *testing.T, conf string) {
 	})
 }
 
-// The journal goes away while the daemon runs: what it says is lost, and
-// nothing else.
+// If the journal goes away while the daemon runs, messages are lost, and nothing else.
 func TestJournalGone(t *testing.T) {
 	ours, theirs := journal(t)
 	conf := write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf)
@@ -94,8 +93,8 @@ func TestJournalGone(t *testing.T) {
 	}
 }
 
-// A journal that hangs does not hang the daemon: requests are answered, files
-// read, and the end is an end. What had no room is counted.
+// A journal that hangs does not hang the daemon: it answers requests, reads files, and ends
+// in order. Messages without room are counted.
 func TestJournalHangs(t *testing.T) {
 	ours, theirs := journal(t)
 	if err := unix.SetsockoptInt(int(theirs.Fd()), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096); err != nil {
@@ -113,7 +112,7 @@ func TestJournalHangs(t *testing.T) {
 	if err := served(d.socket); err != nil {
 		t.Error(err)
 	}
-	// The process may leave only after it has waited for the journal a moment.
+	// The process may end only after it has waited for the journal for a moment.
 	d.Signal(t, syscall.SIGTERM)
 	if status := d.Wait(t); status != 0 {
 		t.Errorf("exit status %d", status)
@@ -124,8 +123,8 @@ func TestJournalHangs(t *testing.T) {
 	}
 }
 
-// A standard output and error that are closed from the beginning are no reason
-// not to serve, nor is a full disk that they go to.
+// The daemon serves even if standard output and error are closed from the beginning, or go
+// to a full disk.
 func TestNoOutputAtAll(t *testing.T) {
 	conf := write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf)
 	for name, redirection := range map[string]string{"closed": ">&- 2>&-", "full": ">/dev/full 2>/dev/full"} {

@@ -28,7 +28,7 @@ interface "other*" {
 
 var toService = request(netip.AddrPortFrom(testbed.ServiceAddr4, 80))
 
-// oneNetwork is a host with a network that can be done anything to.
+// oneNetwork makes a host with one network, which a test may change in any way.
 func oneNetwork(t *testing.T) (*testbed.Bed, netlink.Link) {
 	t.Helper()
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
@@ -39,8 +39,8 @@ func oneNetwork(t *testing.T) (*testbed.Bed, netlink.Link) {
 	return bed, link
 }
 
-// A thousand addresses come and go while clients ask. Nobody is refused or
-// suggested what never was; in the end the daemon knows what is there.
+// A thousand addresses come and go while clients ask. No client is refused, and none gets
+// an address that was never there. In the end the daemon knows what is there.
 func TestThousandAddresses(t *testing.T) {
 	bed, link := oneNetwork(t)
 	first := bed.Networks[0].Client4
@@ -70,7 +70,7 @@ func TestThousandAddresses(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("%v\n%s", err, d.Log)
 	}
-	// What comes last is noticed.
+	// The last change is noticed.
 	if err := h.AddrReplace(link, address(netip.MustParseAddr("10.201.0.1"))); err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +88,8 @@ func address(a netip.Addr) *netlink.Addr {
 	return &netlink.Addr{IPNet: netlink.NewIPNet(a.AsSlice())}
 }
 
-// While the daemon is stopped, more happens than the kernel keeps for it, and the
-// network that it knows goes away. It reads all again and is right.
+// While the daemon is stopped, there are more events than the kernel keeps for it, and the
+// network that it knows goes away. Afterwards it reads everything again and is right.
 func TestNetlinkOverrun(t *testing.T) {
 	bed, link := oneNetwork(t)
 	first, last := bed.Networks[0].Client4, netip.MustParseAddr("10.201.0.1")
@@ -111,7 +111,7 @@ func TestNetlinkOverrun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What follows is told to nobody.
+	// The kernel reports the following changes to nobody.
 	if err := h.AddrAdd(link, address(last)); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestNetlinkOverrun(t *testing.T) {
 	d.Signal(t, syscall.SIGCONT)
 	stage.Until(t, "the address that is left is suggested", func() bool { return suggestion(t, d.socket, toService) == last })
 	d.Log.Await(t, "network events lost; reading all anew", 1)
-	// It goes on hearing.
+	// The daemon still receives events.
 	if err := h.AddrDel(link, address(last)); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func removeAddress(t *testing.T, bed *testbed.Bed, link netlink.Link) {
 	}
 }
 
-// An interface that is renamed is the same network under another block.
+// An interface that is renamed is the same network, to which another block applies.
 func TestInterfaceRenamed(t *testing.T) {
 	bed, link := oneNetwork(t)
 	want := bed.Networks[0].Client4
@@ -169,7 +169,7 @@ func TestInterfaceRenamed(t *testing.T) {
 		want netip.Addr
 	}{{"other0", want}, {"eth7", netip.Addr{}}, {"wlan9", want}} {
 		if err := h.LinkSetName(link, step.name); err != nil {
-			// Before Linux 6.2 only an interface that is down.
+			// Before Linux 6.2, only an interface that is down can be renamed.
 			if err := h.LinkSetDown(link); err != nil {
 				t.Fatal(err)
 			}

@@ -13,15 +13,15 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// trap is what somebody has put where a file is to be made.
+// trap is something that somebody has put in the place of a file.
 type trap struct {
 	dir, path, precious, nowhere string
 }
 
-// traps are the kinds of them.
+// traps lists the kinds of traps.
 var traps = []string{"link to a file", "link to nowhere", "hard link", "file", "another user's file", "FIFO", "directory"}
 
-// lay lays one. The test is skipped if there can be no other user.
+// lay lays a trap. The test is skipped if there can be no other user.
 func lay(t *testing.T, kind string) trap {
 	t.Helper()
 	dir := newDir(t)
@@ -61,7 +61,7 @@ func lay(t *testing.T, kind string) trap {
 	return p
 }
 
-// sprung looks whether anything happened that should not.
+// sprung checks that nothing has happened that should not.
 func (p trap) sprung(t *testing.T, kind string) {
 	t.Helper()
 	if b, err := os.ReadFile(p.precious); string(b) != "data" || err != nil {
@@ -81,9 +81,9 @@ func (p trap) sprung(t *testing.T, kind string) {
 	}
 }
 
-// Whoever can write to a directory in which mamma makes a file can put something
-// there before. Links are not followed, other people's files are left as they
-// are; where mamma cannot do without the file, it ends and says why.
+// Whoever can write to a directory in which mamma makes a file can put something in its
+// place before. Links are not followed, and other people's files are left as they are. If
+// mamma needs the file, it ends and says why.
 func TestTrapsAtPaths(t *testing.T) {
 	bed, _ := oneNetwork(t) // of loopback nothing is logged
 	const policyLog = `policy "sample" {
@@ -138,8 +138,8 @@ func TestTrapsAtPaths(t *testing.T) {
 	}
 }
 
-// What is kept over restarts is not taken from just anywhere, and replaces a link
-// and not what it leads to.
+// State from an earlier run is not taken from a file of others. When it is saved, a link is
+// replaced, and not the file to which the link leads.
 func TestTrapsAtState(t *testing.T) {
 	bed, _ := oneNetwork(t)
 	for _, kind := range traps {

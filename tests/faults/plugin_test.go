@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The ports of testdata/unruly.
+// These are the ports of testdata/unruly.
 const (
 	policyPanics    = 1
 	policySpins     = 2
@@ -42,12 +42,11 @@ func buildUnruly(t *testing.T) string {
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// to is a request for a connection to that port.
+// to makes a request for a connection to a port.
 func to(port uint16) []byte { return request(netip.AddrPortFrom(loopback, port)) }
 
-// Whatever a policy does, short of ending the process, costs its own decisions
-// only; and where it does that, clients dial plainly until the service manager
-// has started another one.
+// Whatever a policy does, it costs only its own decisions, unless it ends the process. In
+// that case clients dial plainly until the service manager has started another daemon.
 func TestUnrulyPlugin(t *testing.T) {
 	stage.NeedsPlugins(t)
 	plugin := buildUnruly(t)
@@ -94,13 +93,13 @@ func TestUnrulyPlugin(t *testing.T) {
 	shown("policy panicked: out of order")
 	asked(policyForeign)
 	shown("which was not offered")
-	// What cannot be sent is an error, not an end.
+	// A decision that cannot be sent is an error, and does not end the process.
 	_, _ = connect(t, d.socket).ask(to(policyConfused))
 	asked(9)
 	shown("as usual")
 
-	// A call that never ends: the clients that wait get the default, and so does
-	// everybody until a reload brings another instance.
+	// A call never ends. The clients that wait get the default, and so does everybody until
+	// a reload brings another instance.
 	asked(policySpins)
 	asked(9)
 	shown("is out of service")
@@ -108,7 +107,7 @@ func TestUnrulyPlugin(t *testing.T) {
 	asked(9)
 	shown("as usual")
 
-	// The constructor, too; and without its file the old instance goes on.
+	// The constructor panics, too. The old instance goes on, also without its file.
 	reload(`new = "panics"`, "the old state keeps running")
 	reload(`new = "is nothing"`, "the old state keeps running")
 	asked(9)
@@ -149,8 +148,8 @@ func TestUnrulyPlugin(t *testing.T) {
 		t.Errorf("a dial failed: %v", err)
 	}
 
-	// One that never comes up keeps the others' reloads waiting for a while only,
-	// and not its own end.
+	// A constructor that never returns delays other reloads only for a while, and does not
+	// keep the daemon from ending.
 	reload(`new = "hangs"`, "the old state keeps running")
 	asked(9)
 	d.stop(t)

@@ -34,8 +34,8 @@ func startMammactl(t *testing.T, d *daemon, uid uint32, args ...string) *stage.P
 	return stage.Launch(t, nil, cmd)
 }
 
-// Users see their own decisions only, and only if they can reach the control
-// socket at all; nothing but root and the daemon's user changes anything.
+// Users see only their own decisions, and only if they can reach the control socket at all.
+// Only root and the daemon's user can change anything.
 func TestDecisionsArePrivate(t *testing.T) {
 	dir := newDir(t)
 	d := start(t, options{dir: dir}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
@@ -78,9 +78,9 @@ func TestDecisionsArePrivate(t *testing.T) {
 	}
 }
 
-// Where everybody reaches the control socket, a user who follows what happens
-// sees nothing of others, and what a user asks to have explained is nobody's
-// decision. Members of the control group see all and change nothing.
+// If everybody can reach the control socket, a user who follows events sees nothing of
+// others, and what a user asks to have explained is nobody's decision. Members of the
+// control group see everything and can change nothing.
 func TestOthersAreNotSeen(t *testing.T) {
 	const group = 4799
 	dir := newDir(t)

@@ -14,12 +14,13 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Without descriptors new clients wait and those that are served go on; once
-// there are some again, everybody is served. The log does not fill meanwhile.
+// Without free descriptors, new clients wait, and clients that are connected are served.
+// Once there are descriptors again, everybody is served. The log does not fill up
+// meanwhile.
 func TestOutOfDescriptors(t *testing.T) {
 	const limit = 64
 	d := start(t, options{}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
-	// The daemon has begun with more of them, so that it does not refuse clients in time.
+	// The daemon has begun with more descriptors, so it does not refuse clients in time.
 	if err := unix.Prlimit(d.Cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +54,8 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 }
 
-// Where there are few descriptors, clients get a part of them: who is served has names
-// resolved, other users are served, and the control socket answers.
+// If there are few descriptors, clients get a part of them: a client that is served has
+// names resolved, other users are served, and the control socket answers.
 func TestFewDescriptors(t *testing.T) {
 	bed, _ := oneNetwork(t)
 	d := start(t, options{in: bed.Client, dir: newDir(t), file: 128}, write(t, filepath.Join(t.TempDir(), "policy.conf"), soakConf))
@@ -79,7 +80,7 @@ func TestFewDescriptors(t *testing.T) {
 	hog.end(t)
 }
 
-// tmpfs is a file system of that size.
+// tmpfs mounts a file system of the given size.
 func tmpfs(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -146,8 +147,8 @@ func TestFullDisk(t *testing.T) {
 	d.stop(t)
 }
 
-// A run directory in which nothing can be made is an error with a reason; one
-// that becomes read-only later is none: the sockets are there.
+// If nothing can be made in the run directory, the daemon ends with an error that says why.
+// If the directory becomes read-only later, it goes on, because the sockets are there.
 func TestReadOnlyRunDirectory(t *testing.T) {
 	run := tmpfs(t, "64k")
 	remount := func(flags uintptr) {
@@ -168,7 +169,7 @@ func TestReadOnlyRunDirectory(t *testing.T) {
 	if a := suggestion(t, d.socket, toLoopback); a != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("suggested %v", a)
 	}
-	// That its sockets cannot be removed is said, and does not keep it from ending.
+	// The daemon says that its sockets cannot be removed, and ends nevertheless.
 	d.Signal(t, unix.SIGTERM)
 	if status := d.Wait(t); status != 1 || !strings.Contains(d.Log.String(), "read-only file system") {
 		t.Errorf("status %d:\n%s", status, d.Log)

@@ -14,9 +14,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The daemon is killed in the middle of its work and comes back, three times.
-// Every dial succeeds, none waits noticeably, and the clients come back to it
-// without being told.
+// The daemon is killed in the middle of its work and comes back, three times. Every dial
+// succeeds, none waits noticeably, and the clients use the daemon again without being told.
 func TestKilledUnderLoad(t *testing.T) {
 	conf := write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf)
 	d := start(t, options{}, conf)
@@ -38,15 +37,15 @@ func TestKilledUnderLoad(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("a dial failed: %v", err)
 	}
-	// A dial waits 50 ms for the manager; the rest is what a busy machine adds.
+	// A dial waits 50 ms for the manager. A busy machine adds the rest.
 	if slowest := time.Duration(load.slowest.Load()); slowest > 2*time.Second {
 		t.Errorf("the slowest dial took %v", slowest)
 	}
 	d.stop(t)
 }
 
-// A daemon that is stopped (as by a debugger) accepts and does not answer: each
-// client waits once, then dials plainly.
+// A daemon that is stopped (as by a debugger) accepts connections and does not answer. Each
+// client waits once, and then dials plainly.
 func TestFrozenUnderLoad(t *testing.T) {
 	d := start(t, options{}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
 	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: service(t)}
@@ -64,8 +63,8 @@ func TestFrozenUnderLoad(t *testing.T) {
 	}
 }
 
-// Ten reloads a second, every other one of a broken file, do not cost anybody an
-// answer, nor does anybody see anything but what one of the good files says.
+// Ten reloads a second, every other one of a broken file, cost nobody an answer. Everybody
+// sees only what one of the valid files says.
 func TestReloadsUnderLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.conf")
 	d := start(t, options{}, write(t, path, loopbackConf))
@@ -127,7 +126,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// A file that is gone, and one that may not be read, leave the old state alone.
+// A file that has gone, or that may not be read, leaves the old state as it is.
 func TestReloadOfUnreadableFile(t *testing.T) {
 	const user = 4711 // root may read everything
 	dir := newDir(t)

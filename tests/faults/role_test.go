@@ -20,16 +20,16 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Users that need not exist. They are not "nobody", who identifies no one.
+// These users need not exist. They are not "nobody", which identifies no user.
 const (
 	userA = 4711
 	userB = 4712
 )
 
-// roleEnv makes this program play a part as another user, instead of testing.
+// roleEnv makes this program play a part as another user, instead of running tests.
 const roleEnv = "MAMMA_FAULTS_ROLE"
 
-// play plays the part; it prints a line and ends with its input.
+// play plays a part. It prints a line, and ends when its input ends.
 func play(role string) int {
 	args := strings.Split(role, " ")
 	said, err := "", error(nil)
@@ -53,7 +53,7 @@ func play(role string) int {
 	return 0
 }
 
-// ask is a client in good faith.
+// ask is a client that behaves well.
 func ask(socket string) (string, error) {
 	l, err := open(socket)
 	if err != nil {
@@ -63,7 +63,7 @@ func ask(socket string) (string, error) {
 	return a.String(), err
 }
 
-// replay says over and over that another user's connection has failed.
+// replay reports again and again that another user's connection has failed.
 func replay(socket, decision string) (string, error) {
 	id, err := uuid.Parse(decision)
 	if err != nil {
@@ -81,10 +81,10 @@ func replay(socket, decision string) (string, error) {
 	return "done", nil
 }
 
-// hoard keeps connections from being collected.
+// hoard keeps connections from being garbage-collected.
 var hoard []net.Conn
 
-// hog opens n connections and tells how many the daemon keeps.
+// hog opens n connections and tells how many of them the daemon keeps.
 func hog(socket, n string) (string, error) {
 	count, err := strconv.Atoi(n)
 	if err != nil {
@@ -104,8 +104,8 @@ func hog(socket, n string) (string, error) {
 			return "", err
 		}
 	}
-	// The last question is behind all connections in the daemon's queue, so that
-	// every refusal has been made when it is answered or refused.
+	// The last question is behind all connections in the daemon's queue. So when it is
+	// answered or refused, all refusals have been made.
 	for _, c := range hoard {
 		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
 		if _, err := c.Write(toLoopback); err != nil {
@@ -118,8 +118,8 @@ func hog(socket, n string) (string, error) {
 	return strconv.Itoa(kept), nil
 }
 
-// torment makes all attacks until its input ends, and takes as many connections as it
-// gets meanwhile.
+// torment makes all attacks until its input ends. Meanwhile it takes as many connections as
+// it can get.
 func torment(socket string) int {
 	fmt.Println("begun")
 	ended := make(chan struct{})
@@ -148,19 +148,18 @@ func torment(socket string) int {
 	}
 }
 
-// tormentors is how many connections torment holds, each with what its attack left.
-// More would come and go by more than what counts as growth in TestSoak.
+// tormentors is how many connections torment holds, each in the state in which its attack
+// left it. More of them would come and go in numbers that TestSoak takes for growth.
 const tormentors = 40
 
-// role is this program playing a part.
+// role is a process of this program that plays a part.
 type role struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Scanner
 }
 
-// startRole lets a user play a part. The test is skipped if there can be no
-// other user.
+// startRole lets a user play a part. The test is skipped if there can be no other user.
 func startRole(t *testing.T, uid, gid uint32, args ...string) *role {
 	t.Helper()
 	r, err := tryRole(t, uid, gid, args...)
@@ -170,7 +169,7 @@ func startRole(t *testing.T, uid, gid uint32, args ...string) *role {
 	return r
 }
 
-// tryRole is startRole that leaves it to the caller what to do without another user.
+// tryRole is startRole, but returns the error if there can be no other user.
 func tryRole(t *testing.T, uid, gid uint32, args ...string) (*role, error) {
 	t.Helper()
 	r := &role{cmd: exec.Command("/proc/self/exe")}
@@ -201,7 +200,7 @@ func (r *role) line(t *testing.T) string {
 	return r.out.Text()
 }
 
-// end may be called twice.
+// end ends the role. It may be called twice.
 func (r *role) end(t *testing.T) {
 	t.Helper()
 	_ = r.in.Close()

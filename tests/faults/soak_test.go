@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	// soakEnv says how long to soak, such as "1h".
+	// soakEnv sets how long to soak, such as "1h".
 	soakEnv = "MAMMA_SOAK"
-	// longEnv, set to anything, lets tests take long.
+	// longEnv, if it is set, lets tests take long.
 	longEnv = "MAMMA_LONG"
 
 	shortSoak, longSoak = 12 * time.Second, time.Hour
 )
 
-// soakLength is how long to soak.
+// soakLength returns how long to soak.
 func soakLength(t *testing.T) time.Duration {
 	t.Helper()
 	length := shortSoak
@@ -56,9 +56,9 @@ interface "wlan0" {
 }
 `
 
-// With all attackers of these tests beside clients, for as long as asked, memory,
-// descriptors, threads and goroutines of daemon and proxy stay what they were, and the
-// clients' connections take as long, by as many decisions.
+// All attackers of these tests run beside well-behaved clients, for as long as asked.
+// Memory, descriptors, threads and goroutines of daemon and proxy stay what they were, and
+// the clients' connections take the same time, with the same number of decisions.
 func TestSoak(t *testing.T) {
 	length := soakLength(t)
 	zone := testbed.Zone{}
@@ -177,12 +177,12 @@ func TestSoak(t *testing.T) {
 	}
 	for _, w := range watched {
 		t.Log(w)
-		// What a garbage collector's pace and a busy moment explain.
+		// This much is explained by the garbage collector and by busy moments.
 		if b, m := w.before, w.most; m.memory > b.memory*3/2+16<<20 || m.files > b.files+64 || m.threads > b.threads+8 || m.goroutines > b.goroutines+64 {
 			t.Errorf("grew: %v", w)
 		}
 	}
-	// Once nobody asks any more, only what they have at rest is left.
+	// Once nobody asks any more, only what the programs need at rest is left.
 	_ = load.dialer.Daemon.Close()
 	for _, w := range watched {
 		stage.Until(t, w.name+" is at rest", func() bool {
@@ -193,15 +193,16 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// servedWorse tells whether dials fared worse later on, beyond what other programs on
-// this host explain: these make dials without a manager slower too.
+// servedWorse tells whether dials fared worse later on. Other programs on this host are
+// taken into account, because they make dials without a manager slower, too.
 func servedWorse(early, late fare, earlyPlain, latePlain time.Duration) bool {
 	slower := max(1, float64(latePlain)/float64(max(earlyPlain, time.Millisecond)))
 	most := 4*float64(early.p99) + float64(20*time.Millisecond)
 	return float64(late.p99) > slower*most || late.decided < early.decided/(2*slower)
 }
 
-// What a busy machine explains is no fault of the daemon, what it does not is one.
+// What a busy machine explains is not counted as a fault of the daemon. What it does not
+// explain is.
 func TestServedWorse(t *testing.T) {
 	const ms = time.Millisecond
 	good := fare{p99: 5 * ms, decided: 0.99}
@@ -226,7 +227,7 @@ func TestServedWorse(t *testing.T) {
 	}
 }
 
-// fare is how clients fared for a while.
+// fare tells how clients fared for a while.
 type fare struct {
 	p99     time.Duration // of the time until a connection was there, decision included
 	decided float64       // the share of those by a decision
@@ -237,13 +238,13 @@ func (s fare) String() string {
 	return fmt.Sprintf("%d, p99 %v, %.1f %% by decision", s.n, s.p99, 100*s.decided)
 }
 
-// rest is how the dials since the last call fared.
+// rest tells how the dials since the last call fared.
 func (d *dials) rest() fare {
 	chosen, plain := d.chosen.Swap(0), d.plain.Swap(0)
 	return fare{d.quantile(0.99), float64(chosen) / float64(max(1, chosen+plain)), chosen + plain}
 }
 
-// allAttacks makes each attack once, but for those that take their time.
+// allAttacks makes each attack once, except those that take long.
 func allAttacks(socket string) error {
 	for _, a := range attacks {
 		if a.name == "questions without reading" || a.name == "a request again and again" {
@@ -262,8 +263,8 @@ func allAttacks(socket string) error {
 	return nil
 }
 
-// allProxyAttacks makes each attack on the proxy once, but for those that wait until
-// the proxy has waited long enough.
+// allProxyAttacks makes each attack on the proxy once, except those that wait for a
+// time-out of the proxy.
 func allProxyAttacks(address string, question []byte) error {
 	for _, a := range proxyAttacks(question) {
 		if a.name == "nothing" || a.name == "half a request, then silence" {
@@ -283,7 +284,7 @@ func allProxyAttacks(address string, question []byte) error {
 	return nil
 }
 
-// controlAttacks sends to the control socket what it does not take.
+// controlAttacks sends what the control socket does not accept.
 func controlAttacks(d *daemon) error {
 	for _, text := range []string{
 		"\x00\x01\x02\x03\r\n\r\n",
@@ -302,7 +303,8 @@ func controlAttacks(d *daemon) error {
 			return fmt.Errorf("control socket, %.20q: %w", text, err)
 		}
 	}
-	// Some ask for much and read nothing of it, some do not end what they ask.
+	// Some clients ask for much and read nothing of it. Some do not complete their
+	// requests.
 	var unread []net.Conn
 	defer func() {
 		for _, c := range unread {
@@ -326,11 +328,11 @@ func controlAttacks(d *daemon) error {
 	return nil
 }
 
-// soakNames is how many names there are.
+// soakNames is how many names exist.
 const soakNames = 500
 
-// resolveOne asks for a name that exists, or now and then for one of many that
-// do not; the host's own resolver, which is then asked, cannot be reached.
+// resolveOne asks for a name that exists, or now and then for one of many that do not. For
+// those, the host's own resolver is asked, which cannot be reached.
 func resolveOne(socket string, from netip.Addr, n int64, resolved *atomic.Int64) error {
 	host, want := fmt.Sprintf("host%d.example.net", n%soakNames), netip.MustParseAddr("192.0.2.1")
 	if n%1000 == 0 {
@@ -346,14 +348,14 @@ func resolveOne(socket string, from netip.Addr, n int64, resolved *atomic.Int64)
 	return err
 }
 
-// usage is what a process takes.
+// usage is what a process uses.
 type usage struct{ memory, files, threads, goroutines int64 }
 
 func (u usage) String() string {
 	return fmt.Sprintf("%d MB, %d files, %d threads, %d goroutines", u.memory>>20, u.files, u.threads, u.goroutines)
 }
 
-// watched is a process whose use of everything is watched.
+// watched is a process whose usage is watched.
 type watched struct {
 	name       string
 	process    *stage.Process
@@ -383,7 +385,7 @@ func (w *watched) look(t *testing.T) {
 	}
 }
 
-// get asks the control socket for something.
+// get makes a request to the control socket.
 func (d *daemon) get(path string) (string, error) {
 	c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
 	if err != nil {
@@ -401,7 +403,7 @@ func (d *daemon) get(path string) (string, error) {
 	return string(b), err
 }
 
-// goroutines is how many the daemon has.
+// goroutines returns how many goroutines the daemon has.
 func goroutines(t *testing.T, d *daemon) int64 {
 	t.Helper()
 	text, err := d.get("/metrics")

@@ -18,8 +18,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// startProxy starts muacsocksd, which need not have a manager, and returns where
-// it listens.
+// startProxy starts muacsocksd, which need not have a manager, and returns the address at
+// which it listens.
 func startProxy(t *testing.T, conf string) (p *stage.Process, address string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,14 +29,14 @@ func startProxy(t *testing.T, conf string) (p *stage.Process, address string) {
 	return p, regexp.MustCompile(`msg=listening addr=(\S+)`).FindStringSubmatch(p.Log.String())[1]
 }
 
-// toService5 is a SOCKS 5 client's side of a connection to an IPv4 address.
+// toService5 is what a SOCKS 5 client sends for a connection to an IPv4 address.
 func toService5(to netip.AddrPort) []byte {
 	a := to.Addr().As4()
 	b := append([]byte{5, 1, 0, 5, 1, 0, 1}, a[:]...)
 	return append(b, byte(to.Port()>>8), byte(to.Port()))
 }
 
-// proxied connects to the service through the proxy, and hears it.
+// proxied connects to the service through the proxy, and reads the service's byte.
 func proxied(proxy string, question []byte) error {
 	c, err := net.Dial("tcp", proxy)
 	if err != nil {
@@ -59,8 +59,8 @@ func proxied(proxy string, question []byte) error {
 	return nil
 }
 
-// proxyAttacks are what hostile clients send to the proxy; question is one in good
-// faith, to a service that says one byte.
+// proxyAttacks are what hostile clients send to the proxy. question is a valid request, for
+// a service that sends one byte.
 func proxyAttacks(question []byte) []attack {
 	answered := func(c net.Conn, n int) error {
 		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
@@ -139,8 +139,8 @@ func proxyAttacks(question []byte) []attack {
 	}
 }
 
-// What is sent to the proxy is as hostile as what is sent to the manager. Clients
-// in good faith are served, and the proxy grows by a bounded amount.
+// What clients send to the proxy is as hostile as what they send to the manager.
+// Well-behaved clients are served, and the proxy's memory grows by a bounded amount.
 func TestHostileProxyClients(t *testing.T) {
 	proxy, address := startProxy(t, "timeouts {\n  handshake = \"2s\"\n}\nlimits {\n  connections = 300\n}\n")
 	to := netip.MustParseAddrPort(service(t))
@@ -174,8 +174,8 @@ func TestHostileProxyClients(t *testing.T) {
 	if err := good(); err != nil {
 		t.Errorf("a good client: %v", err)
 	}
-	// More connections than it may have, which ask for nothing: each newer one
-	// takes the place of the oldest.
+	// There are more connections than the proxy may have, and they ask for nothing. Each
+	// newer one takes the place of the oldest.
 	var hoard []net.Conn
 	for range 1000 {
 		c, err := net.Dial("tcp", address)

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// buildVersion builds a daemon that says that it is of this version.
+// buildVersion builds a daemon that says it has this version.
 func buildVersion(t *testing.T, version string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "mamma")
@@ -25,7 +25,7 @@ func buildVersion(t *testing.T, version string) string {
 	return path
 }
 
-// The sockets that a service manager makes, before it starts anything.
+// handedSockets are the sockets that a service manager makes before it starts anything.
 type handedSockets struct {
 	names []string
 	files []*os.File
@@ -51,19 +51,19 @@ func makeSockets(t *testing.T, dir string, names ...string) handedSockets {
 	return s
 }
 
-// start starts a program with the sockets handed to it (sd_listen_fds(3)).
+// start starts a program and hands it the sockets (sd_listen_fds(3)).
 func (s handedSockets) start(t *testing.T, env []string, program string, args ...string) *stage.Process {
 	t.Helper()
-	// The process id must be known to the process, hence the shell.
+	// The environment must have the id of the process, so a shell sets it.
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program}, args...)...)
 	cmd.Env = append(append(os.Environ(), "LISTEN_FDS="+itoa(len(s.files)), "LISTEN_FDNAMES="+strings.Join(s.names, ":")), env...)
 	cmd.ExtraFiles = s.files
 	return stage.Launch(t, nil, cmd)
 }
 
-// One version is stopped and the next one started, as a package's upgrade does,
-// while clients dial: no dial fails, and the new one decides for connections that
-// were made to the old one's socket.
+// One version is stopped and the next one started, as in the upgrade of a package, while
+// clients dial. No dial fails, and the new version decides about connections that were made
+// to the old one's socket.
 func TestUpgradeUnderLoad(t *testing.T) {
 	programs := map[string]string{}
 	for _, version := range []string{"v1.0.0", "v1.1.0"} {
@@ -76,8 +76,8 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: service(t)}
 	defer func() { _ = load.dialer.Daemon.Close() }()
 	stop := inLoop(4, load.dial)
-	// An original client has nobody else to ask: its question may be cut off, but
-	// it does not hang.
+	// An original client has nobody else to ask. Its question may be cut off, but it does
+	// not hang.
 	stopOriginal := inLoop(1, func() error {
 		if err := served(d.socket); errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
