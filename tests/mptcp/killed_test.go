@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// What a killed daemon has left in the kernel is taken over by the next one, and
-// goes with it, or by one that is not to manage paths any more.
+// What a killed daemon has left in the kernel is taken over by the next one, and removed
+// when that one ends. If the next one does not manage paths, it removes the rest itself.
 func TestKilled(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		foreign := []mptcp.Endpoint{
@@ -23,7 +23,7 @@ func TestKilled(t *testing.T) {
 		}
 		const config = `policy "mptcp_simple" {}` + networks
 		s := set(t, mode, config, foreign...)
-		// What a host has before a daemon was ever there, in a new namespace.
+		// This is the state of a host in a new namespace before there was a daemon.
 		idle := kernelState{mptcp.Limits{Subflows: 2}, mptcp.InKernel}
 		busy := kernelState{mptcp.Limits{Subflows: 4}, mptcp.InKernel}
 		if mode == mptcp.Userspace {
@@ -45,7 +45,7 @@ func TestKilled(t *testing.T) {
 		left := s.endpoints(t)
 		s.start(t, string(mode), config)
 		running("with the next one")
-		// They are the same ones, not others in their place.
+		// They are the same endpoints, not others in their place.
 		if diff := cmp.Diff(left, s.endpoints(t), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("endpoints left and taken over (-left +now)\n%s", diff)
 		}
@@ -74,7 +74,7 @@ func (s *stageFor) endpoints(t *testing.T) []mptcp.Endpoint {
 	return list
 }
 
-// kernelState is what a daemon changes besides endpoints.
+// kernelState is what a daemon changes in the kernel besides endpoints.
 type kernelState struct {
 	Limits   mptcp.Limits
 	Selected mptcp.PathManager
@@ -103,8 +103,8 @@ func (s *stageFor) awaitState(t *testing.T, when string, want kernelState) {
 	})
 }
 
-// kill kills the daemon as the kernel does when memory is short, and waits for
-// its end.
+// kill kills the daemon as the kernel does when memory is short, and waits until it has
+// ended.
 func (s *stageFor) kill(t *testing.T) {
 	t.Helper()
 	c, err := net.Dial("unix", s.daemon.Socket)

@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// timed skips tests of figures where they mean nothing.
+// timed skips tests of speed where speed means nothing.
 func timed(t *testing.T) {
 	t.Helper()
 	if raceDetector {
@@ -17,7 +17,7 @@ func timed(t *testing.T) {
 	}
 }
 
-// The policy knows the networks by what the configuration says about them.
+// selective describes the networks, so that the policy knows them by the configuration.
 const selective = `
 policy "mptcp_selective" {}
 interface "wlan0" {
@@ -35,13 +35,13 @@ interface "wwan0" {
 }
 `
 
-// A bulk transfer gets both networks, a query the one with less latency alone,
-// even though it is not the default one.
+// A bulk transfer gets both networks. A query gets only the one with less latency, even
+// though that is not the default one.
 func TestSelective(t *testing.T) {
 	timed(t)
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		s := set(t, mode, selective)
-		// Long enough for what the beginning costs to matter little.
+		// The transfer is so long that the cost of its beginning hardly matters.
 		const size = 10e6
 		var slow, fast float64 // Mbit/s
 		for range 3 {          // the machine may be busy with something else: the best of each counts
@@ -70,8 +70,8 @@ func TestSelective(t *testing.T) {
 	})
 }
 
-// The first path dies in mid-transfer, in silence or with its interface. No byte
-// is lost, and the transfer goes on.
+// The first path dies during a transfer, in silence or with its interface. No byte is lost,
+// and the transfer goes on.
 func TestPathDeath(t *testing.T) {
 	timed(t)
 	for _, death := range []struct {
@@ -95,7 +95,7 @@ func TestPathDeath(t *testing.T) {
 			each(t, func(t *testing.T, mode mptcp.PathManager) {
 				s := set(t, mode, `policy "mptcp_simple" {}`+networks)
 				const size = 6e6
-				// The links are full of what was sent until then.
+				// The links are full of what was sent before.
 				from := serve(t, s.Bed, true, 3e6)
 				killed := make(chan error, 1)
 				go func() {

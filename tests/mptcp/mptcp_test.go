@@ -1,5 +1,5 @@
-// Package mptcp tests Multipath TCP from end to end: the daemon as it is, the
-// client library and a server over emulated links, with both path managers.
+// Package mptcp tests Multipath TCP from end to end: the real daemon, the client library
+// and a server over emulated links, with both path managers.
 package mptcp
 
 import (
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	}, "../../cmd/mamma", "../../cmd/muacsocksd"))
 }
 
-// order is what an actor is to download.
+// order says what an actor has to download.
 type order struct {
 	Socket  string // of the daemon
 	Intents string
@@ -55,7 +55,7 @@ type order struct {
 	Bytes   int64
 }
 
-// received is how that went.
+// received says how a download went.
 type received struct {
 	Sum       string // SHA-256 of the content
 	Took      time.Duration
@@ -66,7 +66,7 @@ type received struct {
 	PlainTCP  bool          // it did not, as the client library tells
 }
 
-// download is done by an actor in the client's namespace: it needs its sockets
+// download runs in an actor in the client's namespace, because its sockets must be made
 // there on any thread.
 func download(o order) (r received, err error) {
 	intents, err := intent.Parse(o.Intents)
@@ -126,11 +126,11 @@ func (r *received) read(c net.Conn, n int64, begun time.Time) error {
 	return nil
 }
 
-// patience is how long anything may take that should happen at once. It only
-// decides how long a failing test waits.
+// patience is the time limit for what should happen at once. It only decides how long a
+// failing test waits.
 const patience = 20 * time.Second
 
-// content is what the server sends.
+// content returns the bytes that the server sends.
 func content(n int64) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{'m'}), n) }
 
 func sumOf(n int64) string {
@@ -142,21 +142,21 @@ func sumOf(n int64) string {
 // server sends as many bytes as it is asked for.
 type server struct {
 	addr string
-	// pauseAt is after how many bytes a client has to wait for resume to be
-	// closed; paused is closed then.
+	// After pauseAt bytes, paused is closed, and the client has to wait until resume is
+	// closed.
 	pauseAt        int64
 	paused, resume chan struct{}
-	// accepted tells of each connection whether it is MPTCP, as the server sees it.
+	// accepted receives for each connection whether it is MPTCP, as the server sees it.
 	accepted chan bool
 }
 
-// serve starts a server of the service. With pauseAt it serves one client.
+// serve starts a server at the service. With pauseAt, it serves one client.
 func serve(t *testing.T, b *testbed.Bed, multipath bool, pauseAt int64) *server {
 	t.Helper()
 	return serveAt(t, b, 0, multipath, pauseAt)
 }
 
-// serveAt does so at a port of the service's own namespace.
+// serveAt does the same at a port of the service's own namespace.
 func serveAt(t *testing.T, b *testbed.Bed, port uint16, multipath bool, pauseAt int64) *server {
 	t.Helper()
 	var lc net.ListenConfig
@@ -214,10 +214,10 @@ type stageFor struct {
 	sent   *testbed.Capture // what the host sends and receives
 }
 
-// link is that of both networks. Its queue holds what is on the way, about.
+// link is the shape of both networks. Its queue holds about as much as is on the way.
 var link = testbed.Shape{Rate: 20 * testbed.Mbit, Delay: 10 * time.Millisecond, Queue: 64 << 10}
 
-// set makes a stage, or skips. foreign is an endpoint that somebody else has set up.
+// set makes a stage, or skips the test. foreign are endpoints that somebody else has made.
 func set(t *testing.T, mode mptcp.PathManager, config string, foreign ...mptcp.Endpoint) *stageFor {
 	t.Helper()
 	emulated := &testbed.LinkConfig{Down: link, Up: link}
@@ -287,8 +287,8 @@ func (s *stageFor) get(t *testing.T, from *server, intents string, n int64) rece
 	return r
 }
 
-// opened counts the TCP connections, subflows among them, that the host has asked the
-// server for over a network.
+// opened counts the TCP connections, subflows included, that the host has opened to the
+// server over a network.
 func (s *stageFor) opened(network string, from *server) int {
 	n := 0
 	seen := map[netip.AddrPort]bool{}

@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// A policy that wants no subflow gets none, and when it changes its mind a
-// running connection gets one.
+// A policy that wants no subflow gets none. When it changes its mind, a running connection
+// gets one.
 func TestVeto(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		s := set(t, mode, `policy "mptcp_default_flow" {}`+networks)
@@ -41,7 +41,7 @@ func TestVeto(t *testing.T) {
 		if first, joins := s.opened("wlan0", from), s.opened("wwan0", from); first != 1 || joins != 0 {
 			t.Errorf("%d connections over wlan0, %d subflows over wwan0 against the policy's veto", first, joins)
 		}
-		// Both open without waiting for the daemon, which has the other end.
+		// Opening the FIFO does not wait for the daemon, which has the other end.
 		fifo, err := os.OpenFile(s.fifo, os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func TestVeto(t *testing.T) {
 	})
 }
 
-// awaitJoin waits until a subflow was asked for over a network.
+// awaitJoin waits until a subflow was opened over a network.
 func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
 	t.Helper()
 	s.await(t, "subflows over "+network, func() string {
@@ -70,8 +70,8 @@ func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
 	})
 }
 
-// awaitShown waits until the control socket shows one connection with a subflow
-// on each of these networks.
+// awaitShown waits until the control socket shows one connection with a subflow on each of
+// these networks.
 func (s *stageFor) awaitShown(t *testing.T, networks ...string) {
 	t.Helper()
 	c := s.control()
@@ -101,11 +101,12 @@ func (s *stageFor) control() *control.Client {
 	return control.NewClient(filepath.Join(filepath.Dir(s.daemon.Socket), "control.sock"))
 }
 
-// Endpoints of others stay as they are, while the daemon runs and after its end;
-// its own do not.
+// Endpoints of others stay as they are while the daemon runs and after it has ended. The
+// daemon's own endpoints do not stay.
 func TestForeignEndpoint(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
-		// Of an address that is nobody's, and of one that the daemon would use.
+		// One is for an address that nobody has, and one for an address that the daemon
+		// would use.
 		foreign := []mptcp.Endpoint{
 			{ID: 77, Addr: netip.MustParseAddr("10.9.0.1"), Flags: mptcp.FlagSignal},
 			{ID: 78, Addr: netip.MustParseAddr("10.2.0.2"), Flags: mptcp.FlagSubflow | mptcp.FlagFullmesh},
@@ -119,8 +120,8 @@ func TestForeignEndpoint(t *testing.T) {
 	})
 }
 
-// withOwn are the endpoints while a daemon manages all of the host's networks
-// but IPv4 over the second, whose address is taken. The kernel chooses their IDs.
+// withOwn returns the endpoints while a daemon manages all of the host's networks except
+// IPv4 over the second one, whose address is taken. The kernel chooses the IDs.
 func (s *stageFor) withOwn(mode mptcp.PathManager, foreign []mptcp.Endpoint) []mptcp.Endpoint {
 	list := slices.Clone(foreign)
 	if mode == mptcp.InKernel {
@@ -134,8 +135,8 @@ func (s *stageFor) withOwn(mode mptcp.PathManager, foreign []mptcp.Endpoint) []m
 	return list
 }
 
-// awaitEndpoints waits until the kernel has these endpoints: the daemon can be
-// asked before it has begun with them.
+// awaitEndpoints waits until the kernel has these endpoints, because the daemon may answer
+// before it has made them.
 func (s *stageFor) awaitEndpoints(t *testing.T, when string, want []mptcp.Endpoint) {
 	t.Helper()
 	s.await(t, "endpoints "+when, func() string {
@@ -153,8 +154,7 @@ func (s *stageFor) awaitEndpoints(t *testing.T, when string, want []mptcp.Endpoi
 	})
 }
 
-// await waits until check finds no difference between what is wanted and what
-// is.
+// await waits until check finds no difference from what is wanted.
 func (s *stageFor) await(t *testing.T, what string, check func() string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -13,8 +13,9 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// A decision whose client does not report, as those of the original do not, is
-// matched to a connection by its addresses, but never to another user's.
+// If the client of a decision does not report, as clients of the original do not, the
+// decision is matched to a connection by its addresses, but never to another user's
+// connection.
 func TestOtherUser(t *testing.T) {
 	s := set(t, mptcp.Userspace, `policy "mptcp_simple" {}`+networks)
 	from := serveAt(t, s.Bed, 8080, true, 0) // as in the captured request
@@ -48,14 +49,14 @@ func TestOtherUser(t *testing.T) {
 	})
 }
 
-// dialAs connects with MPTCP over wlan0, as a user. It returns nil if the process may
-// not act for that user.
+// dialAs connects with MPTCP over wlan0, as a user. It returns nil if the process may not
+// act for that user.
 func (s *stageFor) dialAs(t *testing.T, uid int, to *server) (c net.Conn) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.Network("wlan0").Client4, 0))}
 	d.SetMultipathTCP(true)
 	err := s.Client.Do(func() (err error) {
-		// Of this thread alone; the kernel says nothing of how it went.
+		// This concerns only this thread. The kernel does not say whether it succeeded.
 		_ = unix.Setfsuid(uid)
 		defer unix.Setfsuid(os.Getuid()) //nolint:errcheck // as before
 		if now, _ := unix.SetfsuidRetUid(-1); now != uid {

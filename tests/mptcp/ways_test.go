@@ -24,12 +24,12 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// size is what these tests transfer; the server waits after some of it, so that a
-// subflow has the time to come.
+// size is how much these tests transfer. The server waits after a part of it, so that there
+// is time for a subflow.
 const size = 300e3
 
-// join starts a transfer by a way in, and waits until it has a subflow over the
-// network that is not its first one's.
+// join starts a transfer, and waits until the transfer has a subflow over the other network
+// than its first one.
 func (s *stageFor) join(t *testing.T, from *server, transfer func() (received, error)) {
 	t.Helper()
 	if !s.joinIfAsked(t, from, transfer) {
@@ -37,7 +37,7 @@ func (s *stageFor) join(t *testing.T, from *server, transfer func() (received, e
 	}
 }
 
-// joinIfAsked does so unless the server sees plain TCP.
+// joinIfAsked does the same unless the server sees plain TCP.
 func (s *stageFor) joinIfAsked(t *testing.T, from *server, transfer func() (received, error)) bool {
 	t.Helper()
 	type result struct {
@@ -68,7 +68,7 @@ func (s *stageFor) joinIfAsked(t *testing.T, from *server, transfer func() (rece
 	return on
 }
 
-// by has the actor do a transfer.
+// by makes the actor do a transfer.
 func (s *stageFor) by(job string, o order) func() (received, error) {
 	return func() (r received, err error) {
 		err = s.actor.Do(job, o, &r)
@@ -76,7 +76,7 @@ func (s *stageFor) by(job string, o order) func() (received, error) {
 	}
 }
 
-// The extended getaddrinfo says how to make a socket, and what is made so
+// The extended getaddrinfo says how to make a socket. A socket that is made like that
 // speaks MPTCP.
 func TestGetaddrinfo(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
@@ -86,7 +86,7 @@ func TestGetaddrinfo(t *testing.T) {
 	})
 }
 
-// byGetaddrinfo downloads on a socket of the classic kind.
+// byGetaddrinfo downloads over a socket of the classic kind.
 func byGetaddrinfo(o order) (r received, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -122,18 +122,17 @@ func byGetaddrinfo(o order) (r received, err error) {
 	return r, r.read(c, o.Bytes, begun)
 }
 
-// listen is where the proxy listens, in the host's own namespace.
+// listen is the address of the proxy, in the host's own namespace.
 const listen = "127.0.0.1:9050"
 
-// What goes through the proxy uses MPTCP where the policy wants it, and only
-// there.
+// Connections through the proxy use MPTCP if the policy wants it, and only then.
 func TestProxy(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		s := set(t, mode, selective)
 		p := stage.Launch(t, s.Client, exec.Command(socksd, "--listen", listen, "--socket", s.daemon.Socket))
 		p.Log.Await(t, "listening", 1)
-		// The proxy gives the daemon 50 ms for a decision, which a busy machine may
-		// not keep, and dials plainly for a moment then.
+		// The proxy gives the daemon 50 ms for a decision. A busy machine may take longer,
+		// and then the proxy dials plainly for a moment.
 		stage.Until(t, "a bulk transfer by MPTCP", func() bool {
 			bulk := serve(t, s.Bed, true, 100e3)
 			return s.joinIfAsked(t, bulk, s.by("proxy", order{Intents: "category=bulktransfer", Addr: bulk.addr, Bytes: size}))
@@ -163,8 +162,8 @@ func byProxy(o order) (r received, err error) {
 	return r, r.read(c, o.Bytes, begun)
 }
 
-// An original C client's request for a socket, as captured from it, is answered
-// with the protocol, and a socket made of the answer speaks MPTCP.
+// A captured request of an original C client is answered with the protocol, and a socket
+// that is made from the answer speaks MPTCP.
 func TestOriginalClient(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		s := set(t, mode, `policy "mptcp_simple" {}`+networks)
@@ -173,7 +172,8 @@ func TestOriginalClient(t *testing.T) {
 	})
 }
 
-// originalRequest is an original client's, as captured from it, for a server.
+// originalRequest is the captured request of an original client, with the address of a
+// server.
 func (s *stageFor) originalRequest(t *testing.T, to *server) (request []byte, remote netip.AddrPort) {
 	t.Helper()
 	raw, err := os.ReadFile("../../internal/wire/testdata/captures/socketconnect-v4-intents-req.bin")
@@ -215,8 +215,8 @@ func (s *stageFor) byOriginal(t *testing.T, from *server, protocol int32) func()
 	}
 }
 
-// On a host that has MPTCP switched off every way in works, and our own client
-// says what it got.
+// On a host on which MPTCP is switched off, every way of connecting works, and our own
+// client says which protocol it got.
 func TestSwitchedOff(t *testing.T) {
 	s := set(t, mptcp.InKernel, `policy "mptcp_simple" {}`+networks)
 	if err := s.daemon.Stop(); err != nil {
@@ -280,8 +280,8 @@ func connectAsOriginal(c *wire.Context) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// A server that does not speak MPTCP is served over plain TCP, and everybody who
-// asks is told: the program by the client library, people by mammactl and the metrics.
+// A server that does not speak MPTCP is served over plain TCP. The client library tells the
+// program, and mammactl and the metrics tell people.
 func TestPlainServer(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		s := set(t, mode, `policy "mptcp_simple" {}`+networks)
@@ -294,7 +294,7 @@ func TestPlainServer(t *testing.T) {
 		}
 		s.awaitPlain(t, true, 1)
 
-		// One that does is not said to be plain.
+		// A server that speaks MPTCP is not reported as plain.
 		if r := s.get(t, serve(t, s.Bed, true, 0), "", 200e3); !r.Multipath || r.PlainTCP {
 			t.Errorf("%+v", r)
 		}
@@ -302,8 +302,8 @@ func TestPlainServer(t *testing.T) {
 	})
 }
 
-// awaitPlain waits until the last decision is shown with a report, which says
-// whether it became plain TCP, and until that many are counted.
+// awaitPlain waits until the last decision is shown with a report that says whether the
+// connection became plain TCP, and until the metrics count so many.
 func (s *stageFor) awaitPlain(t *testing.T, plain bool, counted int) {
 	t.Helper()
 	c := s.control()
