@@ -19,8 +19,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// association is a DNS client's way to the service through the proxy. It has one
-// relay for as long as it lives, and hears no other.
+// association is a DNS client's way to the service through the proxy. It has one relay as
+// long as it lives, and receives from no other.
 type association struct {
 	w              *world
 	control, relay net.Conn
@@ -52,12 +52,12 @@ func (w *world) associate(t *testing.T) *association {
 	return &association{w: w, control: control, relay: relay}
 }
 
-// serviceHeader is that of datagrams to and from the service's name server.
+// serviceHeader is the header of datagrams to and from the service's name server.
 const serviceHeader = "\x00\x00\x00\x01\xc0\x00\x02\x01\x00\x35" // 192.0.2.1, port 53
 
-// ask asks the service something new, waits for any answer to this or an earlier
-// question, and returns the network that the question came from, "" if there was
-// no answer in time.
+// ask asks the service a new question, and waits for an answer to this or an earlier
+// question. It returns the network from which the question came, or "" if no answer came in
+// time.
 func (a *association) ask(t *testing.T, wait time.Duration) (network string) {
 	t.Helper()
 	a.asked++ // no two names are the same
@@ -91,7 +91,7 @@ func (a *association) ask(t *testing.T, wait time.Duration) (network string) {
 	return queries[at].Remote.String()
 }
 
-// until asks without pause until the answers come by a network.
+// until asks without pause until the answers come over a network.
 func (a *association) until(t *testing.T, network string) {
 	t.Helper()
 	for begun := time.Now(); a.ask(t, 20*time.Millisecond) != network; {
@@ -103,7 +103,7 @@ func (a *association) until(t *testing.T, network string) {
 
 const metrics = "127.0.0.1:9478"
 
-// received is what muacsocksd has counted for a source address, in bytes.
+// received returns how many bytes muacsocksd has counted for a source address.
 func (w *world) received(t *testing.T, source string) int {
 	t.Helper()
 	tr := &http.Transport{DialContext: w.Client.DialContext, DisableKeepAlives: true}
@@ -130,12 +130,12 @@ func (w *world) received(t *testing.T, source string) int {
 	return sum
 }
 
-// Datagrams of an association leave by the network for its first destination;
-// without mamma, by that of the host's routes.
+// Datagrams of an association leave by the network for its first destination. Without
+// mamma, they leave by the network of the host's routes.
 func TestAssociation(t *testing.T) {
 	w := newWorld(t)
-	// A manager that takes 50 ms for an answer, on a busy machine, is not asked for
-	// a while.
+	// If a manager on a busy machine takes 50 ms for an answer, it is not asked for a
+	// while.
 	var network string
 	for begun := time.Now(); network != "wwan0" && time.Since(begun) < patience; {
 		network = w.associate(t).ask(t, patience)
@@ -151,8 +151,8 @@ func TestAssociation(t *testing.T) {
 	}
 }
 
-// When the network of an association fails, the association goes on over the
-// other one, and its client notices nothing but what was lost.
+// If the network of an association fails, the association goes on over the other one. Its
+// client notices only the datagrams that were lost.
 func TestAssociationMoves(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -165,7 +165,7 @@ func TestAssociationMoves(t *testing.T) {
 			}
 			return w.Client.Handle().LinkSetDown(link)
 		}},
-		// Nothing tells but that no answers come: nobody else uses the network.
+		// Only the missing answers show it, because nobody else uses the network.
 		{"silence", func(w *world) error {
 			return w.Network("wlan0").Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1})
 		}},

@@ -22,7 +22,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// Near has short round trips and little capacity, far the opposite.
+// The near network has short round trips and little capacity. The far network has long
+// round trips and much capacity.
 var (
 	near = testbed.Shape{Rate: 5 * testbed.Mbit, Delay: 5 * time.Millisecond, Queue: 20 << 10}
 	far  = testbed.Shape{Rate: 20 * testbed.Mbit, Delay: 40 * time.Millisecond}
@@ -38,7 +39,7 @@ interface "far" {
 }
 `
 
-// sizeConf tells sizes of all but what media.example serves.
+// sizeConf states the sizes of everything except what media.example serves.
 const sizeConf = `
 intents "pages" {
   destination = ["*.example.net"]
@@ -59,8 +60,8 @@ type object struct {
 
 func (o object) path() string { return fmt.Sprintf("/object/%d/%s", o.size, o.name) }
 
-// site are the objects of the page, the large ones first: a browser does not ask
-// for all at once.
+// site lists the objects of the page, the large ones first, because a browser does not ask
+// for all of them at once.
 func site() []object {
 	var all []object
 	for i := range 3 {
@@ -84,8 +85,8 @@ const (
 	loaded       = "<title>loaded</title>"
 )
 
-// mark is what the page holds once the object has arrived, complete: a script
-// runs only then.
+// mark is what the page contains once the object has arrived completely, because only then
+// its script runs.
 func (o object) mark() string { return "<p>" + o.name + "</p>" }
 
 // publish serves the page.
@@ -117,9 +118,9 @@ onload = function() { document.title = "loaded" }
 	})
 }
 
-// browse loads the page with Chromium and returns the document. The browser has
-// nothing of an earlier run, and leaves the processor to the others: a manager
-// that takes 50 ms for an answer is not asked for a while.
+// browse loads the page with Chromium and returns the document. The browser has no data of
+// an earlier run. It leaves the processor to the other programs, because a manager that
+// takes 50 ms for an answer is not asked for a while.
 func browse(t *testing.T, w *world, chromium string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -142,9 +143,9 @@ func browse(t *testing.T, w *world, chromium string) string {
 	return document.String()
 }
 
-// load browses and returns what the service saw of it, too. Where the machine is
-// so busy that mamma answers late, the proxy goes without it for a while, and
-// without it no name resolves here: then load tries again.
+// load browses, and also returns what the service saw. If the machine is so busy that mamma
+// answers late, the proxy goes on without it for a while. Without mamma no name can be
+// resolved here, so load tries again.
 func load(t *testing.T, w *world, chromium string) (document string, seen []testbed.Seen) {
 	t.Helper()
 	for range 3 {
@@ -158,8 +159,8 @@ func load(t *testing.T, w *world, chromium string) (document string, seen []test
 	return document, seen
 }
 
-// warmUp shows mamma what both networks are good for: a transfer over each, then
-// a connection that has nothing to wait for, and stays for mamma to see.
+// warmUp shows mamma the capacity and the round trips of both networks: a transfer over
+// each, then a connection that does not have to wait, and stays open for mamma to see.
 func (w *world) warmUp(t *testing.T) {
 	t.Helper()
 	for _, sizes := range []map[string]int{{"near": 600_000, "far": 3_000_000}, {"near": 100, "far": 100}} {
@@ -180,8 +181,8 @@ func (w *world) warmUp(t *testing.T) {
 	}
 }
 
-// download reads size bytes over a network without asking anybody. The connection
-// stays until the test ends.
+// download reads size bytes over a network without asking the manager. The connection stays
+// open until the test ends.
 func (w *world) download(t *testing.T, network string, size int) error {
 	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.Network(network).Client4, 0))
 	tr := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -203,11 +204,11 @@ func (w *world) download(t *testing.T, network string, size int) error {
 	return nil
 }
 
-// A browser that knows nothing about all this loads a page: what is small comes over
-// the near network, what is large over the far one. The sizes are known by rules
-// and, once the page was loaded, from experience. The names exist nowhere but in
-// the resolvers of the networks. On a busy machine mamma may answer too late once
-// or twice, and the routes choose then: only for that the page is loaded again.
+// A browser that knows nothing about networks loads a page. Small objects come over the
+// near network, large ones over the far network. The sizes are known by rules and, once the
+// page was loaded, from experience. The names exist only in the resolvers of the networks.
+// On a busy machine, mamma may answer too late once or twice, and the routes choose then.
+// Only in that case the page is loaded again.
 func TestBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -231,7 +232,7 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// loadTwice loads the page, learns, loads it again, and tells what was not as it
+// loadTwice loads the page, learns, and loads it again. It returns what was not as it
 // should be, and whether mamma was too late for a decision.
 func loadTwice(t *testing.T, chromium string) (faults []string, late bool) {
 	zone := testbed.Zone{}
@@ -264,7 +265,7 @@ func loadTwice(t *testing.T, chromium string) (faults []string, late bool) {
 	return nil, false
 }
 
-// compare tells what of the page did not arrive, or over the wrong network.
+// compare returns which parts of the page did not arrive, or came over the wrong network.
 func compare(document string, seen []testbed.Seen, mediaNetwork string) (faults []string) {
 	networks := map[string][]string{} // by host and path
 	for _, s := range seen {
@@ -293,8 +294,8 @@ func compare(document string, seen []testbed.Seen, mediaNetwork string) (faults 
 	return faults
 }
 
-// awaitMedia waits until the connections for all media objects have ended: what
-// there is to learn is known then. One may have served several.
+// awaitMedia waits until the connections for all media objects have ended, because only
+// then everything is learnt. One connection may have served several objects.
 func (w *world) awaitMedia(t *testing.T) {
 	t.Helper()
 	received := regexp.MustCompile(`received=(\d+)`)

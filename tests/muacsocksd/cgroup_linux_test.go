@@ -20,8 +20,8 @@ import (
 
 const groupMemory = 64 << 20
 
-// memoryGroup makes a control group with this much memory, of version 2 or 1, below
-// the one that this process is in (cgroups(7)), for as long as the test runs.
+// memoryGroup makes a control group with this much memory, of version 2 or 1, below the
+// group of this process (cgroups(7)). It is removed when the test ends.
 func memoryGroup(t *testing.T, limit int) (procs string) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -59,8 +59,8 @@ func memoryGroup(t *testing.T, limit int) (procs string) {
 	return ""
 }
 
-// In a small control group the proxy takes as many connections as it has memory for,
-// turns others away, and is not killed.
+// In a small control group, the proxy takes as many connections as it has memory for,
+// refuses others, and is not killed.
 func TestSmallControlGroup(t *testing.T) {
 	procs := memoryGroup(t, groupMemory)
 	dest := serveBack(t, 16<<10)
@@ -85,7 +85,7 @@ func TestSmallControlGroup(t *testing.T) {
 	if len(conns) < most-1 || len(conns) > most {
 		t.Errorf("%d connections are served, want %d", len(conns), most)
 	}
-	// Each of them works at the same time as the others: with much under way.
+	// All of them transfer data at the same time.
 	results := make(chan error, len(conns))
 	block := make([]byte, 16<<10)
 	for _, c := range conns {

@@ -20,23 +20,24 @@ import (
 )
 
 const (
-	// As many idle connections as an ordinary limit of 20 000 open files allows:
-	// each takes two, of the proxy as of the test, which is both its ends.
+	// idleConns is as many idle connections as an ordinary limit of 20 000 open files
+	// allows. Each takes two files of the proxy, and two of the test, which is both ends.
 	idleConns = 9000
 	idleFiles = 2*idleConns + 1000
 
-	// A connection holds two goroutines and no buffer, until it has been idle for some
-	// seconds. Of what is resident, half may be garbage.
+	// idleMemory is for a connection with two goroutines and no buffer, before it has been
+	// idle for some seconds. Half of the resident memory may be garbage.
 	idleMemory = 40 << 10 // bytes per connection
 )
 
-// Idle connections cost the proxy little, each as much as the one before; soon they
-// hold no goroutine any more, and they leave nothing behind.
+// Idle connections cost the proxy little, each as much as the one before. Soon they have no
+// goroutine any more, and they leave nothing behind.
 func TestIdleConnections(t *testing.T) {
 	if raceDetector {
 		t.Skip("needs memory to be the program's own: the race detector shadows it")
 	}
-	// The Go runtime has raised the soft limit to the hard one, here and there.
+	// The Go runtime has raised the soft limit to the hard one, in the proxy as in this
+	// process.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -77,7 +78,7 @@ func TestIdleConnections(t *testing.T) {
 	}
 	stage.Until(t, "idle connections hold no goroutine", func() bool { return goroutines(t, metrics) < 100 })
 
-	// All of them work, the first as the last.
+	// All of them work, the last one like the first.
 	for _, c := range conns {
 		var b [1]byte
 		_ = c.SetDeadline(time.Now().Add(patience))
@@ -96,7 +97,7 @@ func TestIdleConnections(t *testing.T) {
 
 var goroutinesLine = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
 
-// goroutines is how many a proxy has, by its metrics.
+// goroutines returns how many goroutines a proxy has, by its metrics.
 func goroutines(t *testing.T, metrics string) int {
 	t.Helper()
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -117,7 +118,7 @@ func goroutines(t *testing.T, metrics string) int {
 	return n
 }
 
-// quiet is a configuration that logs no requests.
+// quiet writes a configuration that logs no requests.
 func quiet(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "socks.conf")
@@ -127,10 +128,10 @@ func quiet(t *testing.T) string {
 	return path
 }
 
-// serveOneByte sends each byte back.
+// serveOneByte starts a server that sends each byte back.
 func serveOneByte(t *testing.T) netip.AddrPort { return serveBack(t, 1) }
 
-// serveBack sends back what it gets, so much at a time.
+// serveBack starts a server that sends back what it receives, size bytes at a time.
 func serveBack(t *testing.T, size int) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -166,8 +167,7 @@ func serveBack(t *testing.T, size int) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// open opens n connections to dest, a few at a time, and sees that each carries
-// a byte.
+// open opens n connections to dest, a few at a time, and checks that each carries a byte.
 func open(t *testing.T, proxy string, dest netip.AddrPort, n int) []net.Conn {
 	t.Helper()
 	const atATime = 20
@@ -228,7 +228,7 @@ func connect(proxy string, dest netip.AddrPort) (net.Conn, error) {
 
 var residentLine = regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB$`)
 
-// resident is how much memory a program has, in bytes (proc_pid_status(5)).
+// resident returns how much memory a program has, in bytes (proc_pid_status(5)).
 func resident(t *testing.T, p *stage.Process) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// linkLocal gives the link that has an address another one, of the link only.
+// linkLocal adds a link-local address to the link that has a given address.
 func linkLocal(t *testing.T, n *testbed.Namespace, has, gets string) (link string) {
 	t.Helper()
 	links, err := n.Handle().LinkList()
@@ -45,7 +45,7 @@ func linkLocal(t *testing.T, n *testbed.Namespace, has, gets string) (link strin
 	return ""
 }
 
-// A client that is known by its link's address only has an association.
+// A client with only a link-local address can have an association.
 func TestLinkLocalAssociation(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
 	beyond := bed.Networks[0].Server.Namespace

@@ -1,5 +1,5 @@
-// Package muacsocksd tests that what goes through the SOCKS daemon leaves by the
-// network that mamma chooses: both programs run on a host with two networks.
+// Package muacsocksd tests that connections through the SOCKS daemon leave by the network
+// that mamma chooses. Both programs run on a host with two networks.
 package muacsocksd
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// bin is where the programs under test are.
+// bin is the directory of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -35,13 +35,13 @@ func TestMain(m *testing.M) {
 	}, "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd"))
 }
 
-// patience is how long anything may take that should happen at once.
+// patience is the time limit for what should happen at once.
 const patience = 30 * time.Second
 
-// policy prefers wwan0 for what is large.
+// policy prefers wwan0 for large transfers.
 const policy = stage.LargeByWWAN
 
-// socksConf states intents for what cannot do so itself.
+// socksConf states intents for programs that cannot state any themselves.
 const socksConf = `
 intents "downloads" {
   destination = ["*.download.example", "192.0.2.1"]
@@ -108,7 +108,7 @@ func newWorld(t *testing.T) *world {
 	}, policy, socksConf)
 }
 
-// start makes a world of the configurations of all its parts.
+// start makes a world from the configurations of all its parts.
 func start(t *testing.T, bed testbed.Config, policy, socksConf string) *world {
 	t.Helper()
 	w := &world{Bed: testbed.ForTest(t, bed), dir: t.TempDir(), policy: policy}
@@ -117,7 +117,7 @@ func start(t *testing.T, bed testbed.Config, policy, socksConf string) *world {
 		t.Fatal(err)
 	}
 	w.startMamma(t)
-	// On a busy machine mamma may answer too late for what muacsocksd says at start.
+	// On a busy machine, mamma may answer too late for what muacsocksd checks at its start.
 	for begun := time.Now(); !w.startProxy(t, conf); {
 		if time.Since(begun) > patience {
 			t.Fatalf("mamma does not answer:\n%s\n%s", w.log, w.daemon.Output())
@@ -126,8 +126,8 @@ func start(t *testing.T, bed testbed.Config, policy, socksConf string) *world {
 	return w
 }
 
-// startProxy starts muacsocksd and tells whether it works with mamma; if not, it
-// is ended.
+// startProxy starts muacsocksd and tells whether it works with mamma. If not, muacsocksd is
+// ended.
 func (w *world) startProxy(t *testing.T, conf string) bool {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "muacsocksd"), "--listen", listen, "--config", conf, "--socket", w.daemon.Socket)
@@ -182,7 +182,7 @@ func (i inside) Dial(network, address string) (net.Conn, error) {
 	return i.DialContext(ctx, network, address)
 }
 
-// bySOCKS and byHTTP are ways through the proxy.
+// bySOCKS and byHTTP make transports that go through the proxy.
 func (w *world) bySOCKS(t *testing.T, user string) *http.Transport {
 	var auth *proxy.Auth
 	if user != "" {
@@ -203,7 +203,7 @@ func (w *world) byHTTP() *http.Transport {
 	}
 }
 
-// get asks the service who asks.
+// get asks the service from which address it was asked.
 func get(t *testing.T, tr *http.Transport, target, hint string) testbed.Seen {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -262,7 +262,7 @@ func TestNetworksAreChosen(t *testing.T) {
 	}
 }
 
-// The proxy goes on without mamma, says so, and picks it up when it comes back.
+// The proxy goes on without mamma, says so, and uses mamma again when it is back.
 func TestMammaGoesAndComes(t *testing.T) {
 	w := newWorld(t)
 	bulk := w.bySOCKS(t, "category=bulktransfer")

@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Clients that offer a name without having one work without a setting, as does
-// whoever has a name.
+// Clients that offer a name without having one work without any setting. So do clients that
+// have a name.
 func TestClientsWithoutNames(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
 	dir := t.TempDir()

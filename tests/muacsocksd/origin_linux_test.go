@@ -31,7 +31,7 @@ func (w *world) output(t *testing.T, program string, args ...string) (pid int, o
 	return cmd.Process.Pid, stdout.Bytes()
 }
 
-// origin is what mammactl shows of it.
+// origin is what mammactl shows about the origin of a request.
 type origin struct {
 	UID     *int    `json:"uid"`
 	PID     *int    `json:"pid"`
@@ -61,7 +61,7 @@ func (w *world) lastOrigin(t *testing.T) (got origin) {
 	return *d.Origin
 }
 
-// Mamma knows for whom muacsocksd asks, and where the intents are from.
+// Mamma knows for whom muacsocksd asks, and where the intents come from.
 func TestOrigin(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
@@ -93,8 +93,8 @@ func TestOrigin(t *testing.T) {
 					want.Source = &given.source
 				}
 				got := w.lastOrigin(t)
-				// Whoever offers a password may be a program that only knows no
-				// better, which is found out by its process.
+				// A client that offers a password may be a program that cannot do
+				// otherwise. Its process shows that.
 				if known := tt.process || given.args != ""; known != (got.PID != nil) {
 					t.Errorf("%q: the process is known: %v, want %v", given.args, !known, known)
 				}

@@ -23,9 +23,9 @@ interface "wwan0" {
 }
 `
 
-// What the policy refuses fails in the words of each protocol, and nothing of it is
-// sent; what it permits goes over the network that it permits, although another has
-// the better score.
+// A connection that the policy refuses fails in the words of each protocol, and none of its
+// packets are sent. A connection that the policy permits uses the permitted network,
+// although another one has the better score.
 func TestRefusedConnections(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
@@ -85,8 +85,8 @@ func TestRefusedConnections(t *testing.T) {
 	}
 }
 
-// Where no managed network is left, the kernel's choice is no way around what the policy
-// requires. What has a way of its own, such as a neighbour's, is left alone.
+// If no managed network is left, the kernel's choice does not get around what the policy
+// requires. Destinations with a route of their own, such as neighbours, are left alone.
 func TestRefusedWithoutNetworks(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {

@@ -18,20 +18,19 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Where the proxy serves others than this host, and where this host has a service
-// of its own, on all its addresses.
+// At these addresses the proxy serves other hosts, and this host has a service of its own.
 const (
 	openAddress = "10.1.0.2:9051"
 	ownPort     = 7777
 )
 
-// startOpen starts a proxy, without a manager, on the address in wlan0.
+// startOpen starts a proxy, without a manager, at the address in wlan0.
 func startOpen(t *testing.T, bed *testbed.Bed, rules string) {
 	t.Helper()
 	startAt(t, bed, openAddress, rules)
 }
 
-// startAt starts it on another address.
+// startAt starts the proxy at another address.
 func startAt(t *testing.T, bed *testbed.Bed, address, rules string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +42,8 @@ func startAt(t *testing.T, bed *testbed.Bed, address, rules string) {
 	p.Log.Await(t, "msg=listening", 1)
 }
 
-// socks5 makes a request of a client beyond wlan0, and returns the reply and the
-// address in it.
+// socks5 makes a request of a client beyond wlan0, and returns the reply and the address in
+// it.
 func socks5(t *testing.T, bed *testbed.Bed, command byte, to netip.AddrPort) (c net.Conn, reply byte, bound netip.AddrPort) {
 	t.Helper()
 	c, err := inside{bed.Networks[0].Server.Namespace}.Dial("tcp", openAddress)
@@ -65,13 +64,13 @@ func socks5(t *testing.T, bed *testbed.Bed, command byte, to netip.AddrPort) (c 
 	return c, b[3], netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[6:10])), uint16(b[10])<<8|uint16(b[11]))
 }
 
-// socksAddress is an IPv4 address in a message of SOCKS 5.
+// socksAddress encodes an IPv4 address as in messages of SOCKS 5.
 func socksAddress(a netip.AddrPort) []byte {
 	return append(append([]byte{1}, a.Addr().AsSlice()...), byte(a.Port()>>8), byte(a.Port()))
 }
 
-// A client elsewhere that a rule lets in gets to other hosts, but neither to this
-// host on any of its addresses nor to many at once, by TCP and by UDP.
+// A client on another host that a rule lets in reaches other hosts. It reaches this host at
+// none of its addresses, and no group address, neither by TCP nor by UDP.
 func TestRemoteClient(t *testing.T) {
 	const everywhere = "rule \"lan\" {\n  action = \"allow\"\n  client = [\"10.1.0.0/24\"]\n}\n"
 	const notAllowed = 2
@@ -116,8 +115,8 @@ func TestRemoteClient(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Datagrams of an association are sent in their order: with the answer to
-		// this, all before it have been sent, or not.
+		// Datagrams of an association are sent in their order. When this one is answered,
+		// all earlier ones have been sent or dropped.
 		q, err := new(dns.Msg).SetQuestion("www.example.net.", dns.TypeA).Pack()
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +131,7 @@ func TestRemoteClient(t *testing.T) {
 		if n, err := u.Read(b); err != nil || !bytes.HasPrefix(b[:n], []byte(serviceHeader)) {
 			t.Fatalf("%x, %v", b[:n], err)
 		}
-		// What had come before would be read before this.
+		// A datagram that had come before would be read before this one.
 		end, err := inside{bed.Client}.Dial("udp", fmt.Sprintf("127.0.0.1:%d", ownPort))
 		if err != nil {
 			t.Fatal(err)
