@@ -36,7 +36,7 @@ var managers = map[string]manager{
 	},
 	"rpm": {
 		suffix: ".rpm",
-		// The other packages of this machine are none of rpm's.
+		// rpm does not know the other packages of this machine.
 		install: []string{"--install", "--nodeps", "--force-debian"}, upgrade: []string{"--upgrade", "--replacepkgs", "--nodeps", "--force-debian"},
 		remove: []string{"--erase", "--force-debian"},
 		own:    []string{"var/lib/rpm/", "root/.rpmdb/"},
@@ -48,8 +48,8 @@ var (
 	services = []string{"mamma.service", "muacsocksd.service"}
 )
 
-// What an operator does in a year: install, start, ask, lose the daemon, upgrade,
-// remove. Nothing is left but what must be.
+// The packages go through what an operator does in a year: install, start, ask, lose the
+// daemon, upgrade, remove. In the end, only what must stay is left.
 func TestInstalled(t *testing.T) {
 	for name, pm := range managers {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestInstalled(t *testing.T) {
 				t.Errorf("systemd says of the units:\n%s", out)
 			}
 
-			// The sockets are there first; who asks starts the services.
+			// The sockets are there first. A client that connects starts the services.
 			m.run("systemctl", "enable", "--now", "mamma.socket", "mamma-control.socket", "muacsocksd.socket")
 			for _, unit := range services {
 				if state, _ := m.try("systemctl", "is-active", unit); state != "inactive\n" {
@@ -76,7 +76,7 @@ func TestInstalled(t *testing.T) {
 				t.Errorf("explanation:\n%s", out)
 			}
 			m.play("fetch")
-			// On a busy machine the proxy may not wait for a decision.
+			// On a busy machine, the proxy may not wait for a decision.
 			stage.Until(t, "a decision for the proxy", func() bool {
 				m.play("ask")
 				out := m.run("mammactl", "decisions")
@@ -126,7 +126,7 @@ func TestInstalled(t *testing.T) {
 	}
 }
 
-// bring puts the packages onto the machine and gives their paths there.
+// bring copies the packages to the machine and returns their paths there.
 func (m *machine) bring(suffix string) []string {
 	m.t.Helper()
 	var out []string
@@ -142,8 +142,8 @@ func (m *machine) bring(suffix string) []string {
 	return out
 }
 
-// files are the files and folders of the machine, folders with a slash, without
-// what package manager and systemd keep for themselves, and folders below /usr.
+// files lists the files and folders of the machine, folders with a slash at the end. It
+// leaves out what package manager and systemd keep for themselves, and folders below /usr.
 func (m *machine) files(pm manager) []string {
 	m.t.Helper()
 	own := append([]string{
@@ -178,12 +178,12 @@ func (m *machine) files(pm manager) []string {
 	return out
 }
 
-// less is what only the first list has.
+// less returns what only the first list has.
 func less(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(others, s) })
 }
 
-// confined tests that the unit's process runs as user, and without rights.
+// confined checks that the unit's process runs as user, and without capabilities.
 func (m *machine) confined(unit, user string) {
 	m.t.Helper()
 	pid := m.show(unit, "MainPID")
@@ -203,8 +203,8 @@ func (m *machine) confined(unit, user string) {
 	}
 }
 
-// plugin has the service run with a policy of the other package: what was built
-// without symbols fits, and the unit lets it be loaded.
+// plugin makes the service run with a policy of the other package. What was built without
+// symbols fits, and the unit permits loading it.
 func (m *machine) plugin() {
 	m.t.Helper()
 	const conf = "etc/mamma/mamma.conf"
@@ -221,7 +221,7 @@ func (m *machine) plugin() {
 	m.run("systemctl", "restart", "mamma.service")
 }
 
-// watched tests that a service which hangs is restarted.
+// watched checks that a service which hangs is restarted.
 func (m *machine) watched(unit string) {
 	m.t.Helper()
 	m.write("/run/systemd/system/"+unit+".d/soon.conf", "[Service]\nWatchdogSec=5s\nTimeoutStopSec=1s\nTimeoutAbortSec=1s\n")
@@ -250,7 +250,7 @@ func (m *machine) play(role string) {
 	}
 }
 
-// throughProxy opens a connection as its users do, with an intent.
+// throughProxy opens a connection as users of the proxy do, with an intent.
 func throughProxy(address string) (net.Conn, error) {
 	dialer, err := proxy.SOCKS5("tcp", "127.0.0.1:9050", &proxy.Auth{User: "category=query", Password: "x"}, proxy.Direct)
 	if err != nil {
@@ -283,8 +283,8 @@ func fetch() error {
 	return nil
 }
 
-// ask opens a connection to where a network must be chosen for. Nobody is there,
-// which takes the kernel three seconds to find.
+// ask opens a connection to a destination for which a network must be chosen. Nobody is
+// there, and the kernel takes three seconds to find that out.
 func ask() error {
 	c, err := throughProxy("198.51.100.7:443")
 	if err == nil {

@@ -33,17 +33,17 @@ const (
 	upper   = ".upper"       // where what it changes below /usr is kept
 )
 
-// machine is a fresh host in namespaces of its own: the programs and libraries of
-// this one, nothing else of it, and systemd without any unit but the most basic.
+// machine is a fresh host in namespaces of its own. It has the programs and libraries of
+// this host and nothing else of it, and systemd with only the most basic units.
 type machine struct {
 	t   *testing.T
 	pid string // of its first process
 }
 
-// systemd is where it may be.
+// systemd lists the paths where systemd may be.
 var systemd = []string{"/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 
-// boot starts a machine that is stopped when the test ends.
+// boot starts a machine that stops when the test ends.
 func boot(t *testing.T) *machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -92,10 +92,10 @@ func boot(t *testing.T) *machine {
 	return m
 }
 
-// path is where a file of the machine is from here.
+// path returns the path of a file of the machine as seen from here.
 func (m *machine) path(name string) string { return filepath.Join("/proc", m.pid, "root", name) }
 
-// try runs a command on the machine. In the folder / every file is the machine's.
+// try runs a command on the machine. In the folder /, every file is the machine's.
 func (m *machine) try(name string, args ...string) (string, error) {
 	cmd := exec.Command("nsenter", append([]string{"--target", m.pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--", name}, args...)...) //nolint:gosec // our own
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER="}
@@ -103,7 +103,7 @@ func (m *machine) try(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// run is try where failure is the test's.
+// run is try, and fails the test if the command fails.
 func (m *machine) run(name string, args ...string) string {
 	m.t.Helper()
 	out, err := m.try(name, args...)
@@ -113,14 +113,14 @@ func (m *machine) run(name string, args ...string) string {
 	return out
 }
 
-// report tells, for a failure, how the units are and what they said.
+// report returns the state of the units and their output, for the message of a failure.
 func (m *machine) report() string {
 	state, _ := m.try("systemctl", append([]string{"status"}, services...)...)
 	said, _ := os.ReadFile(m.path("var/log/units.log"))
 	return state + "\nThe units said:\n" + string(said)
 }
 
-// show is a property of a unit.
+// show returns a property of a unit.
 func (m *machine) show(unit, property string) string {
 	m.t.Helper()
 	return strings.TrimSpace(m.run("systemctl", "show", "--value", "--property", property, unit))
@@ -134,8 +134,9 @@ func (m *machine) write(name, text string) {
 	}
 }
 
-// becomeInit makes the machine around this process, which is the first in its
-// namespaces, and becomes systemd. It writes to descriptor 3 what is in the way.
+// becomeInit makes the machine around this process, which is the first one in its
+// namespaces, and becomes systemd. If that is not possible, it writes the reason to
+// descriptor 3.
 func becomeInit() error {
 	unix.CloseOnExec(3)
 	said := os.NewFile(3, "")
@@ -154,7 +155,7 @@ func becomeInit() error {
 	return err
 }
 
-// mount is one of those that a machine needs.
+// mount is one of the mounts that a machine needs.
 type mount struct{ source, target, kind, data string }
 
 func (m mount) do() error {
@@ -201,7 +202,7 @@ func makeMachine(dir string) error {
 			return err
 		}
 	}
-	// Settings of the whole kernel are not this machine's to change.
+	// The machine may not change settings of the whole kernel.
 	if err := errors.Join(unix.Mount("proc/sys", "proc/sys", "", unix.MS_BIND, ""),
 		unix.Mount("", "proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")); err != nil {
 		return fmt.Errorf("protect /proc/sys: %w", err)
@@ -227,8 +228,8 @@ func makeMachine(dir string) error {
 	return errors.Join(unix.Unmount(".", unix.MNT_DETACH), os.Chdir("/"))
 }
 
-// makeFiles makes devices and the few files that systemd, dpkg and the linker want,
-// and removes the units that are this host's.
+// makeFiles makes devices and the few files that systemd, dpkg and the linker need, and
+// removes the units of this host.
 func makeFiles() error {
 	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
 		path := "dev/" + name
@@ -252,8 +253,8 @@ func makeFiles() error {
 		"etc/nsswitch.conf":   "passwd: files systemd\ngroup: files systemd\nhosts: files dns\n",
 		"etc/hosts":           "127.0.0.1 localhost\n",
 		"var/lib/dpkg/status": "Package: libc6\nStatus: install ok installed\nArchitecture: " + runtime.GOARCH + "\nMaintainer: nobody\nDescription: the host's\nVersion: 2.34\n",
-		// What the units say goes to a file, as there is no journal; and the test starts
-		// them more often than an operator does.
+		// The output of the units goes to a file, because there is no journal. The test
+		// starts units more often than an operator does.
 		"etc/systemd/system/service.d/test.conf": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nStandardOutput=append:/var/log/units.log\nStandardError=append:/var/log/units.log\n",
 	}
 	for _, unit := range []string{"basic", "default", "multi-user", "network-pre", "shutdown", "sockets", "sysinit", "umount"} {
@@ -302,7 +303,8 @@ func makeNetwork() error {
 	return nil
 }
 
-// enterGroup makes a control group, enters it, and takes it for the root of all.
+// enterGroup makes a control group, enters it, and makes it the root of all groups that the
+// machine sees.
 func enterGroup(name string) error {
 	group := filepath.Join("groups", name)
 	if err := (mount{"cgroup2", "groups", "cgroup2", ""}).do(); err != nil {

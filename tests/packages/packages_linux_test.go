@@ -1,5 +1,5 @@
-// Package packages tests what is shipped: the packages are built as anybody would
-// build them, and installed, started, asked, upgraded and removed on a fresh machine
+// Package packages tests what is shipped. The packages are built as anybody would build
+// them. Then they are installed, started, asked, upgraded and removed on a fresh machine
 // made of namespaces, with systemd as its first process.
 package packages
 
@@ -20,13 +20,14 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
-// version is one that git would describe; packageVersion is how packages say it.
+// version is a version as git describes it. packageVersion is the same version in the form
+// that packages have.
 const (
 	version        = "v7.6.5-rc.1-4-gabc1234"
 	packageVersion = "7.6.5~rc.1+4.gabc1234"
 )
 
-// built is where "make packages" put everything.
+// built is the directory into which "make packages" writes everything.
 var built string
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(withPackages(m.Run))
 }
 
-// withPackages builds the packages and removes them afterwards.
+// withPackages builds the packages, and removes them after f.
 func withPackages(f func() int) int {
 	var err error
 	if built, err = os.MkdirTemp("", "mamma-packages"); err != nil {
@@ -55,8 +56,8 @@ func withPackages(f func() int) int {
 	return f()
 }
 
-// makePackages runs "make packages" as written, but for the policies: one of them
-// as a plugin shows what is to be shown, and all take half a minute.
+// makePackages runs "make packages" as it is, except for the policies. One of them as a
+// plugin is enough for the tests, and all would take half a minute.
 func makePackages(dir string) error {
 	cmd := packagesCommand("../..", dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -65,14 +66,14 @@ func makePackages(dir string) error {
 	return nil
 }
 
-// packagesCommand builds the sources in a directory.
+// packagesCommand makes the command that builds the sources in a directory.
 func packagesCommand(source, dir string) *exec.Cmd {
 	policies := "POLICIES=sample"
 	if os.Getenv("MAMMA_LONG") != "" {
 		policies = "VERSION=" + version // no other
 	}
 	cmd := exec.Command("make", "-C", source, "packages", "BUILD="+dir, "VERSION="+version, policies)
-	// What a make around this test was told is not for this one.
+	// Variables of a make around this test do not concern this one.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "BUILD", "DESTDIR", "PREFIX", "ARCH", "CGO_ENABLED"}, name)
@@ -80,7 +81,7 @@ func packagesCommand(source, dir string) *exec.Cmd {
 	return cmd
 }
 
-// file is the one file that a pattern below built means.
+// file returns the one file that matches a pattern below built.
 func file(t *testing.T, pattern string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(built, pattern))
@@ -90,7 +91,7 @@ func file(t *testing.T, pattern string) string {
 	return names[0]
 }
 
-// output is what a command prints.
+// output returns what a command prints.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...) //nolint:gosec // tools of the system, our own packages
@@ -103,7 +104,7 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// needs skips the test where programs are missing.
+// needs skips the test if programs are missing.
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
@@ -113,15 +114,15 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// lacking skips the test for want of a capability, or fails it where everything
-// is known to be there.
+// lacking skips the test because a capability is missing, or fails it if everything is
+// known to be there.
 func lacking(t *testing.T, capability string, args ...any) {
 	t.Helper()
 	required.Lacking(t, "needs "+capability, args...)
 }
 
-// The packages hold the same, but where distributions keep things elsewhere, and
-// bear the version of the tag.
+// The packages contain the same, except where distributions keep files in different places,
+// and they have the version of the tag.
 func TestContents(t *testing.T) {
 	needs(t, "dpkg-deb", "rpm")
 	var files [2][]string
@@ -171,7 +172,8 @@ func TestContents(t *testing.T) {
 	}
 }
 
-// The oldest C library that the packages ask for is new enough.
+// The packages require no newer C library than the one of the oldest supported
+// distribution.
 func TestLibrary(t *testing.T) {
 	needs(t, "dpkg-deb", "dpkg")
 	depends := output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Depends")
@@ -198,8 +200,8 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
-// Each program comes with a list of the modules that it was built of, which is the
-// one that Go has put into it.
+// Each program comes with a list of the modules from which it was built. It is the list
+// that Go has put into the program.
 func TestBillsOfMaterials(t *testing.T) {
 	for _, program := range []string{"mamma", "mammactl", "muacsocksd"} {
 		info, err := buildinfo.ReadFile(filepath.Join(built, "staging/usr/bin", program))
@@ -244,13 +246,13 @@ func TestBillsOfMaterials(t *testing.T) {
 	}
 }
 
-// Whoever builds the same sources anew, elsewhere, gets the same packages.
+// Whoever builds the same sources again, elsewhere, gets the same packages.
 func TestReproducible(t *testing.T) {
 	if os.Getenv("MAMMA_LONG") == "" {
 		t.Skip("needs MAMMA_LONG=1 (make check-long): builds everything again")
 	}
-	// Another directory for the sources as for what is built, and another user: one of
-	// a user namespace, who may read what this one may.
+	// The sources and the results are in other directories, and the user is another one: a
+	// user of a user namespace, who may read what this one may.
 	source := filepath.Join(t.TempDir(), "elsewhere", "sources")
 	if err := os.MkdirAll(filepath.Dir(source), 0o755); err != nil { //nolint:gosec // as sources are
 		t.Fatal(err)
