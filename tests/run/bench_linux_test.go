@@ -10,10 +10,10 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// What "mammactl run" adds to a connection, and takes from its rate, is measured
-// beside the same program without it, in turn, so that both have the same machine.
+// The benchmarks measure what "mammactl run" adds to a connection, and what it takes from
+// its rate. The same program runs without it, in turn, so that both have the same machine.
 
-// rounds is how often both are measured; medians count.
+// rounds is how often each of the two is measured. The medians count.
 const rounds = 7
 
 func (w *world) figures(b *testing.B, placed bool, format string, args []string, to ...any) {
@@ -37,7 +37,7 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
-// asking starts a second manager that grants no leases, as it records every decision.
+// asking starts a second manager that grants no leases, because it records every decision.
 func (w *world) asking(b *testing.B) *stage.Daemon {
 	b.Helper()
 	config := policy + fmt.Sprintf("decisions {\n  record = %q\n}\n", w.dir+"/decisions.jsonl")

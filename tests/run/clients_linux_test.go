@@ -61,9 +61,9 @@ func (w *world) serve(t *testing.T, says string, program string, args ...string)
 	}
 }
 
-// sources captures what the client sends to a port of the service while f runs,
-// and returns the addresses that it comes from. Of TCP only what begins a connection
-// counts: an earlier one may still be ending.
+// sources captures what the client sends to a port of the service while f runs, and returns
+// the addresses from which it comes. Of TCP, only packets that begin a connection count,
+// because an earlier connection may still be ending.
 func (w *world) sources(t *testing.T, port uint16, f func()) map[netip.Addr]int {
 	t.Helper()
 	c, err := w.Client.Capture()
@@ -80,7 +80,7 @@ func (w *world) sources(t *testing.T, port uint16, f func()) map[netip.Addr]int 
 	return seen
 }
 
-// onlyFrom checks that all came from the client's address on a network.
+// onlyFrom checks that everything came from the client's address on a network.
 func (w *world) onlyFrom(t *testing.T, seen map[netip.Addr]int, network string) {
 	t.Helper()
 	if want := w.Network(network).Client4; len(seen) != 1 || seen[want] == 0 {
@@ -95,7 +95,7 @@ func key(t *testing.T, path string) {
 	}
 }
 
-// SSH, and git above it: a child of a child connects.
+// SSH works, and git with SSH below it, so that a child of a child connects.
 func TestSSH(t *testing.T) {
 	require(t, "ssh", "ssh-keygen", "/usr/sbin/sshd", "git")
 	if os.Getuid() != 0 || !inInitialUserNamespace() {
@@ -176,7 +176,7 @@ func TestIperf(t *testing.T) {
 	}
 }
 
-// A QUIC client sends from a socket that it has bound to no address.
+// A QUIC client sends from a socket that it has not bound to an address.
 func TestQUIC(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "quicfetch")
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, ".")
@@ -229,8 +229,8 @@ func TestChromium(t *testing.T) {
 	}
 }
 
-// If the supervisor is killed, what connects afterwards fails as the manual says,
-// and the front says so.
+// If the supervisor is killed, later connects fail as the manual says, and the process at
+// the terminal says why.
 func TestSupervisorIsKilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, "--", "sh", "-c", `echo $PPID; read x; `+bin+`/dialer tcp 192.0.2.1:7000 2>&1; echo ended >&2`)

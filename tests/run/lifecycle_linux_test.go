@@ -48,7 +48,7 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// start starts a command and returns its lines and an end to write to.
+// start starts a command. Its lines can be read, and its input can be written to.
 func (w *world) start(t *testing.T, args ...string) (p *process) {
 	t.Helper()
 	cmd := w.command(root, args...)
@@ -126,14 +126,14 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-// A program that goes into the background is placed as before.
+// A program that goes into the background is still placed.
 func TestDescendantsOutliveTheProgram(t *testing.T) {
 	w := newWorld(t)
 	fifo := filepath.Join(w.dir, "go")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The shell ends at once; what it left reads from the FIFO, then connects.
+	// The shell ends at once. Its child reads from the FIFO, and then connects.
 	script := fmt.Sprintf("(setsid sh -c 'read x <%s; %s/dialer udp 192.0.2.1:7001' >/dev/null 2>&1 </dev/null &)", fifo, bin)
 	_, errs, status := w.output(t, w.command(root, "--intents", "category=bulktransfer", "--", "sh", "-c", script))
 	if status != 0 || errs != "" {
@@ -148,11 +148,11 @@ func TestDescendantsOutliveTheProgram(t *testing.T) {
 	}
 }
 
-// What the program had open is not held open by others.
+// What the program had open is not kept open by others.
 func TestDescriptorsAreThePrograms(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, "--", "sh", "-c", "exec >&-; echo closed >&2; read x; exit 3")
-	// The end of its output is seen although the program runs on.
+	// The end of the program's output is seen although the program runs on.
 	select {
 	case l, ok := <-p.lines:
 		if ok {
@@ -167,8 +167,8 @@ func TestDescriptorsAreThePrograms(t *testing.T) {
 	}
 }
 
-// Without mamma connections go as they always did, which is said once; with
-// --require they are refused.
+// Without mamma, connections go as they always did, which is said once. With --require,
+// they are refused.
 func TestWithoutMamma(t *testing.T) {
 	w := newWorld(t)
 	if err := w.daemon.Stop(); err != nil {
@@ -196,7 +196,7 @@ func TestWithoutMamma(t *testing.T) {
 	}
 }
 
-// mamma is killed, stopped, and back again, while a program runs.
+// mamma is killed, stopped and started again while a program runs.
 func TestMammaGoesAndComes(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, "--intents", "category=bulktransfer", "--", "sh", "-c", "while read x; do "+bin+"/dialer tcp 192.0.2.1:7000; done")
@@ -219,11 +219,11 @@ func TestMammaGoesAndComes(t *testing.T) {
 	}
 }
 
-// ^Z stops the job as a shell sees it, and it can be continued.
+// ^Z stops the job as the shell sees it, and the job can be continued.
 func TestStopAndContinue(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, "--intents", "category=bulktransfer", "--", "sh", "-c", "kill -STOP $$; "+bin+"/dialer tcp 192.0.2.1:7000")
-	// The front stops as the program does.
+	// The process at the terminal stops like the program.
 	var si unix.Siginfo
 	if err := unix.Waitid(unix.P_PID, p.pid, &si, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
@@ -239,8 +239,8 @@ func TestStopAndContinue(t *testing.T) {
 	}
 }
 
-// What became of a connection is told to the manager, as a client of its own would
-// tell: mammactl decisions shows it.
+// The manager is told how a connection went, as a client of its own would tell it. mammactl
+// decisions shows it.
 func TestOutcomes(t *testing.T) {
 	w := newWorld(t)
 	silent := silence(t, w.Service)
@@ -274,10 +274,10 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// silence returns the address of a port whose connection requests are dropped.
+// silence returns the address of a port at which requests for a connection are dropped.
 func silence(t *testing.T, n *testbed.Server) string {
 	t.Helper()
-	// The kernel attaches no filter to a socket of Multipath TCP, Go's default.
+	// The kernel attaches no filter to a socket of Multipath TCP, which is Go's default.
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // keeps no byte of any packet
 		var err error
@@ -298,7 +298,7 @@ func silence(t *testing.T, n *testbed.Server) string {
 	return l.Addr().String()
 }
 
-// decision asks for the last decision about a destination, nil if there is none.
+// decision returns the last decision about a destination, or nil if there is none.
 func (w *world) decision(t *testing.T, dest string) *control.Decision {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(w.daemon.Socket), "control.sock"), "--json", "decisions", "-n", "10")

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// A Multipath TCP socket that is made for a program is what the program would have
-// made: one of another user, network namespace or control group makes its own.
+// A Multipath TCP socket that is made for a program is the one that the program would have
+// made. A program of another user, network namespace or control group makes its own socket.
 func TestSocketsAreTheirMakers(t *testing.T) {
 	require(t, "setpriv", "unshare")
 	w := newWorld(t)
@@ -42,8 +42,8 @@ func TestSocketsAreTheirMakers(t *testing.T) {
 	})
 }
 
-// A program that only has the environment of a run, and is not in it, is placed by a
-// run of its own.
+// A program that only has the environment of a run, but is not in it, is placed by a run of
+// its own.
 func TestEnvironmentOfAnotherRun(t *testing.T) {
 	w := newWorld(t)
 	for _, u := range users() {

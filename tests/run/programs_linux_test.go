@@ -16,7 +16,7 @@ const (
 	service6 = "2001:db8:ffff::1"
 )
 
-// program is one that prints the address that the server saw.
+// program is a program that prints the address that the server saw.
 type program struct {
 	name  string
 	needs []string
@@ -24,7 +24,7 @@ type program struct {
 	args  []string
 }
 
-// httpFetch, stream and datagram say where the programs connect to.
+// httpFetch, stream and datagram tell where the programs connect to.
 var programs = []program{
 	{name: "curl", needs: []string{"curl"}, args: []string{"curl", "-sS", "http://" + service4 + "/"}},
 	{name: "curl over IPv6", needs: []string{"curl"}, v6: true, args: []string{"curl", "-sS", "http://[" + service6 + "]/"}},
@@ -56,7 +56,7 @@ func (p *program) resolve() []string {
 	return args
 }
 
-// address is what the server sees of a client on a network.
+// address returns the address of a client on a network, as the server sees it.
 func (w *world) address(network string, v6 bool) string {
 	n := w.Network(network)
 	if v6 {
@@ -83,7 +83,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// What is said for a part of the connections counts for these.
+// An option for a part of the connections counts for that part.
 func TestParts(t *testing.T) {
 	w := newWorld(t)
 	args := []string{"--intents", "category=query", "--intents-for", "7000=category=bulktransfer", "--",
@@ -131,7 +131,7 @@ intents "never" {
 	}
 }
 
-// What connections carry is learnt, kept where the rules say, and used.
+// What connections carry is learnt, kept in the file that the rules name, and used.
 func TestLearning(t *testing.T) {
 	require(t, "python3")
 	w := newWorld(t)
@@ -140,7 +140,8 @@ func TestLearning(t *testing.T) {
 	if err := os.WriteFile(file, []byte("learning {\n  file = \"learnt.json\"\n}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The service closes at once, the program when it has worked for a while.
+	// The service closes the connection at once. The program closes it after it has worked
+	// for a while.
 	const calls = `import socket, time
 for i in range(4):
     s = socket.create_connection(("192.0.2.1", 7000)); s.recv(100); time.sleep(0.1); s.close()`
@@ -148,7 +149,7 @@ for i in range(4):
 		if _, errs, status := w.output(t, w.command(root, "--rules", file, "--", "python3", "-c", calls)); errs != "" || status != 0 {
 			t.Fatalf("status %d\n%s", status, errs)
 		}
-		// A busy machine may look at a connection only after its end.
+		// On a busy machine, a connection may be looked at only after its end.
 		b, err := os.ReadFile(learnt)
 		if err == nil && strings.Contains(string(b), `"Dest":{"Host":"192.0.2.1","Port":7000}`) {
 			break
@@ -159,7 +160,8 @@ for i in range(4):
 	}
 	const much = `{"version":1,"habits":[{"Dest":{"Host":"192.0.2.1","Port":7000},"Seen":%q,"Weight":10,` +
 		`"Size":{"Mean":20,"Square":400},"Duration":{"Mean":3,"Square":9}}]}`
-	// In another file: what remains of a run still saves when its program has ended.
+	// The second run has another file, because what is left of a run still saves when its
+	// program has ended.
 	if err := os.WriteFile(filepath.Join(w.dir, "much.json"), fmt.Appendf(nil, much, time.Now().Format(time.RFC3339)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +174,7 @@ for i in range(4):
 	}
 }
 
-// A run inside a run hands its intents to the outer one.
+// A run inside a run passes its intents to the outer one.
 func TestInside(t *testing.T) {
 	w := newWorld(t)
 	for _, u := range users() {
@@ -184,8 +186,7 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// Sockets that the program has bound itself, and what has an interface already,
-// are left alone.
+// Sockets that the program itself has bound to an address or an interface are left alone.
 func TestLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	for _, tt := range []struct {

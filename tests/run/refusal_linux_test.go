@@ -22,7 +22,7 @@ interface "wwan0" {
 }
 `
 
-// What the policy refuses fails with EACCES, and nothing of it is sent.
+// A connection that the policy refuses fails with EACCES, and none of its packets are sent.
 func TestRefusedPrograms(t *testing.T) {
 	w := newWorld(t)
 	if err := w.daemon.Stop(); err != nil {
@@ -67,7 +67,7 @@ func TestRefusedPrograms(t *testing.T) {
 	}
 }
 
-// Where no managed network is left, the kernel's choice is no way around what the policy
+// If no managed network is left, the kernel's choice does not get around what the policy
 // requires.
 func TestRefusedWithoutNetworks(t *testing.T) {
 	w := newWorld(t)

@@ -19,8 +19,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// byPort has what goes to port 7000 on wlan0 and all else on wwan0, with no other network
-// for either.
+// byPort makes the policy send what goes to port 7000 over wlan0 and everything else over
+// wwan0, and permits no other network for either.
 const byPort = `policy "score" {
   minimize = 1
   require  = (prefix.interface == "wlan0") == (known(intent.category) && intent.category == "query")
@@ -32,8 +32,8 @@ interface "wwan0" {
 }
 `
 
-// required runs the dialer with bulk transfers, which are for wwan0, and what else is
-// said. It checks that nothing leaves by wlan0.
+// required runs the dialer with bulk transfers, which are for wwan0, and with further
+// options. It checks that nothing leaves by wlan0.
 func (w *world) required(t *testing.T, u user, options []string, files []*os.File, program ...string) (out, errs string, status int) {
 	t.Helper()
 	capture, err := w.Client.Capture()
@@ -55,8 +55,8 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 	return out, errs, status
 }
 
-// What is required holds for the ways of sending that are left alone otherwise: it goes
-// by the network that was chosen, or fails, and the person at the terminal is told.
+// --require also holds for ways of sending that are left alone otherwise. What they send
+// goes by the chosen network or fails, and the person at the terminal is told.
 func TestRequired(t *testing.T) {
 	w := newWorld(t)
 	chosen, other := w.address("wwan0", false), w.address("wlan0", false)
@@ -164,8 +164,8 @@ func small(t *testing.T) string {
 	return dir + "/dialer32"
 }
 
-// A socket is on one network. What it sends to further destinations, for which another
-// network is chosen, is refused if the first one is no longer permitted.
+// A socket is on one network. If another network is chosen for a further destination, what
+// the socket sends there is refused if the first network is no longer permitted.
 func TestRequiredOfOneSocket(t *testing.T) {
 	w := newWorld(t)
 	if err := w.daemon.Stop(); err != nil {
@@ -188,8 +188,8 @@ func TestRequiredOfOneSocket(t *testing.T) {
 	}
 }
 
-// What a program begins with is looked at: a connection that somebody else has made is
-// where the manager would have it, or the program does not run.
+// Sockets that a program inherits are looked at. A connection that somebody else has made
+// must be where the manager would have it, or the program does not run.
 func TestRequiredOfInheritedSockets(t *testing.T) {
 	w := newWorld(t)
 	connect := func(network string) *os.File {
@@ -230,7 +230,7 @@ func TestRequiredOfInheritedSockets(t *testing.T) {
 			if tt.want == "" && (out != chosen || status != 0) || tt.want != "" && (status != 125 || !strings.Contains(errs, tt.want)) {
 				t.Errorf("status %d, the server saw %q\n%s", status, out, errs)
 			}
-			// The same for a run inside a run from which nothing is required.
+			// The same holds for a run inside a run that requires nothing.
 			inner := w.command(root, "--", bin+"/mammactl", "run", "--require", "--intents", "category=bulktransfer", "--", bin+"/dialer", "handed", service4+":7001", "3")
 			inner.ExtraFiles = []*os.File{tt.file}
 			out, errs, status = w.output(t, inner)
@@ -241,7 +241,7 @@ func TestRequiredOfInheritedSockets(t *testing.T) {
 	}
 }
 
-// A run inside another loses nothing of what is required, and can require for itself.
+// A run inside another one loses nothing of what is required, and can require for itself.
 func TestRequiredInside(t *testing.T) {
 	w := newWorld(t)
 	inside := func(options ...string) []string {

@@ -1,6 +1,6 @@
-// Package run tests that "mammactl run" places the connections of programs that
-// nobody here wrote: mamma and they run on a host with two networks, and the
-// server sees where they come from.
+// Package run tests that "mammactl run" places the connections of programs that are not
+// ours. mamma and the programs run on a host with two networks, and the server sees from
+// which network they come.
 package run
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// bin is where the programs under test are.
+// bin is the directory of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -36,13 +36,13 @@ func TestMain(m *testing.M) {
 	}, "../../cmd/mamma", "../../cmd/mammactl"))
 }
 
-// patience is how long anything may take that should happen at once.
+// patience is the time limit for what should happen at once.
 const patience = 60 * time.Second
 
-// policy prefers wwan0 for what is large.
+// policy prefers wwan0 for large transfers.
 const policy = stage.LargeByWWAN
 
-// user is who runs the programs: one without any rights.
+// user is the user who runs the programs, without any rights.
 type user uint32
 
 const (
@@ -69,7 +69,7 @@ type world struct {
 	arrived   chan struct{} // closed and replaced at each of them
 }
 
-// Ports of the service that note where something comes from, and answer with it.
+// At these ports, the service notes from where something comes, and answers with that.
 const (
 	streamPort   = 7000
 	datagramPort = 7001
@@ -172,7 +172,7 @@ func (w *world) await(t *testing.T, f func() bool) {
 	}
 }
 
-// command makes "mammactl run" with arguments.
+// command makes a "mammactl run" with arguments.
 func (w *world) command(u user, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"run", "--socket", w.daemon.Socket}, args...)...)
 	cmd.Dir = w.dir
@@ -183,7 +183,7 @@ func (w *world) command(u user, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// output runs a command to its end and returns what it printed.
+// output runs a command to its end and returns what it has printed.
 func (w *world) output(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -197,10 +197,10 @@ func (w *world) output(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, stat
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// intents are those that the policy gives to a network.
+// intents are the intents for which the policy chooses a network, by network.
 var intents = map[string]string{"wlan0": "category=query", "wwan0": "category=bulktransfer"}
 
-// require skips the test where a program is not installed, and names it.
+// require skips the test if a program is not installed, and names it.
 func require(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
@@ -210,7 +210,7 @@ func require(t *testing.T, programs ...string) {
 	}
 }
 
-// users are those that the tests of programs run as.
+// users lists the users as which the tests of programs run.
 func users() []user {
 	if os.Getuid() != 0 || !inInitialUserNamespace() {
 		return []user{root} // which is nobody else, outside of this user namespace

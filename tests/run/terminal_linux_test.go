@@ -73,7 +73,7 @@ func (x *terminal) read() {
 	}
 }
 
-// key types text, which may be control characters.
+// key types text, which may contain control characters.
 func (x *terminal) key(text string) {
 	x.t.Helper()
 	if _, err := x.file.WriteString(text); err != nil {
@@ -81,8 +81,8 @@ func (x *terminal) key(text string) {
 	}
 }
 
-// await waits until the terminal shows what the pattern matches, after what was
-// waited for before.
+// await waits until the terminal shows what the pattern matches, after the place of the
+// last match.
 func (x *terminal) await(pattern string) string {
 	x.t.Helper()
 	want := regexp.MustCompile(pattern)
@@ -104,8 +104,8 @@ func (x *terminal) await(pattern string) string {
 	}
 }
 
-// An interactive program is in the shell's hand as it would be without run: ^C, ^Z,
-// jobs, the foreground, and the size of the window.
+// The shell controls an interactive program as it would without run: ^C, ^Z, jobs, the
+// foreground, and the size of the window.
 func TestTerminal(t *testing.T) {
 	w := newWorld(t)
 	x := newTerminal(t, w)
@@ -114,7 +114,7 @@ func TestTerminal(t *testing.T) {
 	x.await(`\n37 91\r`)
 	x.await("prompt> ")
 
-	// A program that reads from the terminal, is interrupted and says so.
+	// This program reads from the terminal, is interrupted, and says so.
 	const asks = `$RUN -- sh -c 'trap "echo interr""upted; exit 3" INT; echo rea""dy; read x; echo "got $x"'`
 	x.key(asks + "\n")
 	x.await("ready")
@@ -128,7 +128,7 @@ func TestTerminal(t *testing.T) {
 	x.await("status 3")
 	x.await("prompt> ")
 
-	// One that dies of ^C: the shell is told the same.
+	// A program dies of ^C, and the shell is told the same.
 	x.key("$RUN -- sh -c 'echo rea\"\"dy; exec cat'; echo status $?\n")
 	x.await("ready")
 	x.key("\x03")
@@ -137,7 +137,7 @@ func TestTerminal(t *testing.T) {
 	x.await("status 130")
 	x.await("prompt> ")
 
-	// Stopped, listed, continued in the foreground, where it reads again.
+	// A program is stopped, listed, and continued in the foreground, where it reads again.
 	x.key(asks + "\n")
 	x.await("ready")
 	x.key("\x1a")
@@ -149,7 +149,7 @@ func TestTerminal(t *testing.T) {
 	x.await("got again")
 	x.await("prompt> ")
 
-	// The window becomes larger while it runs.
+	// The window becomes larger while a program runs.
 	x.key(`$RUN -- bash -c 'trap "stty size; exit" WINCH; echo rea""dy; while :; do read -t 1 x; done'` + "\n")
 	x.await("ready")
 	if err := pty.Setsize(x.file, &pty.Winsize{Rows: 40, Cols: 100}); err != nil {
@@ -158,7 +158,7 @@ func TestTerminal(t *testing.T) {
 	x.await(`40 100`)
 	x.await("prompt> ")
 
-	// In the background it may not read: the terminal stops it.
+	// In the background, a program may not read: the terminal stops it.
 	x.key("$RUN -- sh -c 'echo rea\"\"dy; read x; echo got $x' &\n")
 	x.await(`Stopped|ready`)
 	x.key("wait; jobs\n")
@@ -169,7 +169,7 @@ func TestTerminal(t *testing.T) {
 	x.await("got late")
 	x.await("prompt> ")
 
-	// What it connects is placed.
+	// Its connections are placed.
 	x.key(fmt.Sprintf("$RUN --intents category=bulktransfer -- %s/dialer tcp %s:7000\n", bin, service4))
 	x.await("\n" + regexp.QuoteMeta(w.address("wwan0", false)))
 	x.await("prompt> ")

@@ -1,5 +1,5 @@
-// Dialer connects in one of several ways and prints what the server answers: the
-// address that it saw. It is linked statically and knows nothing of mamma.
+// Dialer connects in one of several ways and prints the server's answer, which is the
+// address that the server saw. It is linked statically and knows nothing of mamma.
 package main
 
 import (
@@ -92,7 +92,7 @@ func show(c net.Conn, err error) error {
 	return err
 }
 
-// raw uses the system calls themselves, as C programs do.
+// raw makes the system calls directly, as C programs do.
 func raw(how string, to netip.AddrPort, rest []string) error {
 	family, typ := unix.AF_INET, unix.SOCK_STREAM
 	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
@@ -145,8 +145,8 @@ func raw(how string, to netip.AddrPort, rest []string) error {
 	return err
 }
 
-// maker prints whose a TCP socket is for the kernel, and whether it is of the network
-// namespace that this process is in, as a UDP socket is.
+// maker prints to whom a TCP socket belongs for the kernel, and whether it is in the
+// network namespace of this process, as a UDP socket is.
 func maker() error {
 	var cookies [2]uint64
 	var st unix.Stat_t
@@ -190,7 +190,7 @@ func describe(fd int) (string, error) {
 	return text, nil
 }
 
-// many makes so many connections from so many threads.
+// many makes a number of connections from a number of threads.
 func many(to netip.AddrPort, rest []string) error {
 	total, _ := strconv.Atoi(rest[0])
 	threads, _ := strconv.Atoi(rest[1])
@@ -224,9 +224,9 @@ func many(to netip.AddrPort, rest []string) error {
 	return failed
 }
 
-// measure makes so many connections from so many threads, one after the other in
-// each, and prints the median time of connect(2) in microseconds and the number
-// of connections in a second.
+// measure makes a number of connections from each of a number of threads, one after the
+// other. It prints the median time of connect(2) in microseconds and the number of
+// connections in a second.
 func measure(to netip.AddrPort, rest []string) error {
 	total, _ := strconv.Atoi(rest[0])
 	threads, _ := strconv.Atoi(rest[1])
@@ -249,7 +249,7 @@ func measure(to netip.AddrPort, rest []string) error {
 				t := time.Now()
 				err = unix.Connect(fd, sa)
 				own = append(own, time.Since(t))
-				// Ends by a reset, which leaves no port in TIME_WAIT.
+				// The connection ends by a reset, which leaves no port in TIME_WAIT.
 				_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 				_ = unix.Close(fd)
 				if err != nil {
@@ -272,7 +272,7 @@ func measure(to netip.AddrPort, rest []string) error {
 	return err
 }
 
-// bulk reads all that the server sends and prints its rate in bits per second.
+// bulk reads everything that the server sends, and prints its rate in bits per second.
 func bulk(to netip.AddrPort) error {
 	c, err := net.Dial("tcp", to.String())
 	if err != nil {

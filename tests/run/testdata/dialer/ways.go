@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoWay says that there is no way of a name.
+// errNoWay means that there is no way of this name.
 var errNoWay = errors.New("no such way")
 
 // odd sends or connects in ways that few programs use.
@@ -103,7 +103,7 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 
 func open(typ, protocol int) (int, error) { return unix.Socket(unix.AF_INET, typ, protocol) }
 
-// unnamed sends to the peer a message whose name has an address, but no length.
+// unnamed sends the peer a message whose name has an address, but no length.
 func unnamed(fd int, control []byte) error {
 	var name unix.RawSockaddrInet4
 	x := []byte("x")
@@ -116,7 +116,7 @@ func unnamed(fd int, control []byte) error {
 	return nil
 }
 
-// several sends to a destination and to another port of it at once.
+// several sends to a destination and to another port of it in one call.
 func several(fd int, sa *unix.SockaddrInet4, port string) error {
 	n, err := strconv.Atoi(port)
 	if err != nil {
@@ -154,7 +154,7 @@ func kind(text string) error {
 	return err
 }
 
-// answer prints what the server says.
+// answer prints the server's answer.
 func answer(fd int, err error) error {
 	if err != nil {
 		return err
