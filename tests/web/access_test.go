@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/chromium"
 )
 
-// pale are the texts whose contrast to what is behind them is below 4.5 (WCAG 2.2, 1.4.3), and
-// the fields and buttons whose edge has less than 3 (1.4.11).
+// pale lists the texts whose contrast with their background is below 4.5 (WCAG 2.2, 1.4.3),
+// and the fields and buttons whose edge has less than 3 (1.4.11).
 const pale = `(() => {
 	const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1]; };
 	const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
@@ -49,7 +49,8 @@ const pale = `(() => {
 	return looked < 50 ? ["only " + looked + " things were looked at"] : [...out];
 })()`
 
-// focused describes what the keyboard is at, and what is wrong with how it can be seen.
+// focused describes the element that has the keyboard's focus, and says what is wrong with
+// how the focus is shown.
 const focused = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => {
 	const e = document.activeElement;
 	if (!e || e === document.body) return { name: "" };
@@ -61,8 +62,8 @@ const focused = `new Promise((done) => requestAnimationFrame(() => requestAnimat
 	return { name: e.tagName + "#" + e.id + " " + (e.textContent || e.getAttribute("aria-label") || "").trim().slice(0, 30), at: all.indexOf(e), wrong };
 })`
 
-// everything has the page show all that it can: a description, findings, an answer, and
-// what changes.
+// everything makes the page show all that it can: a description, findings, an answer, and
+// changes.
 func everything(t *testing.T, ctx context.Context, d *daemon, dir string) *chromium.Page {
 	t.Helper()
 	a := d.asker(t)
@@ -82,8 +83,8 @@ func everything(t *testing.T, ctx context.Context, d *daemon, dir string) *chrom
 	return p
 }
 
-// A screen reader is told what each control is called, and what is a table: in the widest
-// window and in the narrowest, where tables are shown as blocks.
+// A screen reader is told the name of each control, and what is a table. This holds in the
+// widest window and in the narrowest, in which tables are shown as blocks.
 func TestNames(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -136,7 +137,8 @@ func TestNames(t *testing.T) {
 	calm(t, p)
 }
 
-// The keyboard gets everywhere, in the order in which things stand, and is seen where it is.
+// The keyboard reaches everything, in the order in which it stands on the page, and one can
+// see where it is.
 func TestKeyboard(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -175,7 +177,7 @@ func TestKeyboard(t *testing.T) {
 		t.Errorf("%d of %d controls were reached: %q", len(names), controls, names)
 	}
 
-	// Escape closes, and the keyboard stays where it was; Enter and the space bar open.
+	// Escape closes, and the keyboard stays where it was. Enter and the space bar open.
 	eval(t, ctx, p, `document.querySelectorAll("#decisions-rows button")[2].focus()`, nil)
 	for _, key := range []string{"Enter", " "} {
 		const third = `document.querySelectorAll("#decisions-rows button")[2]`
@@ -188,7 +190,7 @@ func TestKeyboard(t *testing.T) {
 		}
 		await(t, ctx, p, third+`.getAttribute("aria-expanded") === "false" && !document.querySelector("tr .detail") && document.activeElement === `+third)
 	}
-	// A line that leaves the list while the keyboard is there does not take it along.
+	// If the line with the focus leaves the list, the focus goes to a line near it.
 	eval(t, ctx, p, `[...document.querySelectorAll("#decisions-rows button")].at(-1).focus()`, nil)
 	a := d.asker(t)
 	for i := range 60 {
@@ -200,7 +202,8 @@ func TestKeyboard(t *testing.T) {
 	calm(t, p)
 }
 
-// What happens on the page by itself is not read out: a screen reader would never end.
+// What happens on the page by itself is not read out, because a screen reader would never
+// end.
 func TestQuiet(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -235,20 +238,20 @@ func TestQuiet(t *testing.T) {
 	if len(spoken) > 0 {
 		t.Errorf("%d things are read out: %.5q", len(spoken), spoken)
 	}
-	// What somebody asked for is, once.
+	// What somebody asked for is read out once.
 	eval(t, ctx, p, `document.querySelector("#decisions-rows button").click()`, nil)
 	await(t, ctx, p, `spoken.length > 0`)
 	eval(t, ctx, p, `spoken`, &spoken)
 	if len(spoken) != 1 || spoken[0] != "said: Described below; the list is held" {
 		t.Errorf("read out: %q", spoken)
 	}
-	// And that mamma is gone.
+	// It is also read out that mamma is gone.
 	d.stop()
 	await(t, ctx, p, `spoken.some((s) => s.startsWith("trouble: ") && s.includes("no mamma answers"))`)
 }
 
-// Text can be read in light and dark, wide and narrow, while the daemon is there and gone;
-// and when somebody has it twice as large.
+// Text can be read in light and dark, in wide and narrow windows, while the daemon is there
+// and when it is gone, and also if it is twice as large.
 func TestContrast(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -292,7 +295,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// Who wants no motion gets none.
+// Whoever prefers no motion sees none.
 func TestMotion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

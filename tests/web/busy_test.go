@@ -11,8 +11,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Whatever names interfaces, programs, hosts and policies have, they are text: nothing of
-// them is run, loaded or made into an element, and nothing turns writing around.
+// Whatever names interfaces, programs, hosts and policies have, the page shows them as
+// text. Nothing in them is run, loaded or made into an element, and nothing changes the
+// direction of writing.
 func TestHostileNames(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -27,7 +28,8 @@ func TestHostileNames(t *testing.T) {
 	}
 	d := startDaemon(t, dir, networks, markup)
 	a := d.asker(t)
-	// A name that no host can have is told to be none; the others' names come as they are.
+	// For a name that no host can have, the page says so. The names of others are shown as
+	// they are.
 	if _, err := a.ask(`x"onmouseover=hurt=4.example`, markup[:60]); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func TestHostileNames(t *testing.T) {
 	eval(t, ctx, p, `document.querySelector("#decisions-rows button").click()`, nil)
 	await(t, ctx, p, `document.querySelector(".detail")`)
 	await(t, ctx, p, `document.getElementById("programs-list").innerText.includes("img")`)
-	// It is seen as it is.
+	// The name can be seen as it is.
 	await(t, ctx, p, `document.querySelector(".card h3").textContent.includes('<img src=x onerror="window.hurt=1">') && document.querySelector(".detail").textContent.includes("&lt;")`)
 	var made []string
 	eval(t, ctx, p, `[...document.querySelectorAll("img, script:not([src]), .made, svg[onload], [onmouseover], [onerror], iframe")].map(e => e.outerHTML)`, &made)
@@ -49,7 +51,7 @@ func TestHostileNames(t *testing.T) {
 	if hurt || turned {
 		t.Errorf("a script ran: %v; what is not seen is left: %v", hurt, turned)
 	}
-	// Nor could the page itself, if it forgot: the browser refuses.
+	// If the page itself made a mistake, the browser would refuse.
 	var refused bool
 	eval(t, ctx, p, `(() => { try { document.createElement("p").innerHTML = "<b>"; return false } catch (e) { return e instanceof TypeError } })()`, &refused)
 	if !refused {
@@ -88,8 +90,8 @@ func TestThreeHundredNetworks(t *testing.T) {
 	calm(t, p)
 }
 
-// A thousand decisions a second leave the page usable: what it keeps and shows is bounded,
-// and it answers.
+// With a thousand decisions a second, the page can be used. What it keeps and shows is
+// bounded, and it reacts.
 func TestThousandDecisions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -110,7 +112,7 @@ func TestThousandDecisions(t *testing.T) {
 				time.Sleep(time.Until(begun.Add(time.Duration(i) * time.Second / each)))
 			}
 		}
-		// How long the page takes to react, while it is busy.
+		// This is how long the page takes to react while it is busy.
 		var ms float64
 		eval(t, ctx, p, `new Promise(done => { const t = performance.now(); requestAnimationFrame(() => done(performance.now() - t)) })`, &ms)
 		worst = max(worst, ms)
@@ -129,7 +131,8 @@ func TestThousandDecisions(t *testing.T) {
 	if rows == 0 || rows > 50 || others > 0 {
 		t.Errorf("%d rows, %d of them of other programs", rows, others)
 	}
-	// Whatever was asked for, what the page keeps is what it keeps: all of it is shown, and counted.
+	// Whatever is filtered for, the page still has all entries that it keeps. All of them
+	// are shown, and counted.
 	eval(t, ctx, p, `(() => { const f = document.getElementById("filter-program"); f.value = ""; f.dispatchEvent(new Event("input")) })()`, nil)
 	for range 40 {
 		eval(t, ctx, p, `document.getElementById("older").click()`, nil)
@@ -142,8 +145,8 @@ func TestThousandDecisions(t *testing.T) {
 	calm(t, p)
 }
 
-// A daemon that goes, and one that comes in its place, are seen without anybody's help;
-// what the one decided is not mistaken for the other's.
+// The page sees by itself that a daemon goes, and that another one comes. It does not
+// mistake the decisions of one for those of the other.
 func TestGoneAndBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -171,7 +174,7 @@ func TestGoneAndBack(t *testing.T) {
 	if strings.Contains(text, "first.example.net") {
 		t.Errorf("what the first daemon decided is left:\n%s", text)
 	}
-	// And it goes on to follow: the outcome changes the line that is there.
+	// The page follows the new daemon: the outcome changes the line that is there.
 	report := wire.Message{Action: wire.ActionReportRequest, HasAction: true, DecisionID: answer.DecisionID, Features: wire.FeatureReports,
 		Outcome: &wire.Outcome{Candidate: 1, Milliseconds: 250}}
 	if _, err := second.asker(t).exchange(report); err != nil {

@@ -28,10 +28,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is for machines that are busy with other tests.
+// patience is a time limit for machines that are busy with other tests.
 const patience = 2 * time.Minute
 
-// fastest chooses what it predicts to be fastest: the last one.
+// fastest is a policy that chooses the network that it predicts to be fastest, which is the
+// last one.
 type fastest struct{ reason string }
 
 func (f *fastest) Choose(r *policy.Request) policy.Decision {
@@ -50,7 +51,7 @@ func (f *fastest) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// network is one that is busy, in so many seconds since the first sample.
+// network makes a network that is busy, in a given second after the first sample.
 func network(i int, iface, name, addr string, second int) *policy.Prefix {
 	p := netip.MustParsePrefix(addr)
 	now := time.Now()
@@ -71,7 +72,7 @@ func two(second int) []*policy.Prefix {
 	return []*policy.Prefix{wifi, lte}
 }
 
-// anywhere is where all names lead.
+// anywhere is the destination of all names.
 type anywhere struct{}
 
 func (anywhere) Lookup(context.Context, string, policy.Family) (mam.Result, error) {
@@ -89,7 +90,7 @@ type daemon struct {
 	stop     func()
 }
 
-// startDaemon starts one whose sockets are in dir, with ten minutes of past.
+// startDaemon starts a daemon with ten minutes of past, whose sockets are in dir.
 func startDaemon(t *testing.T, dir string, networks func(second int) []*policy.Prefix, reason string) *daemon {
 	t.Helper()
 	d := &daemon{
@@ -136,7 +137,7 @@ func startDaemon(t *testing.T, dir string, networks func(second int) []*policy.P
 	return d
 }
 
-// publish makes the networks what is there from now on.
+// publish makes these the present networks.
 func (d *daemon) publish(networks []*policy.Prefix) {
 	v := &mam.View{
 		Time: time.Now(), Prefixes: networks, Runner: d.runner, Devices: map[policy.PrefixID]string{},
@@ -226,7 +227,7 @@ func report() doctor.Report {
 	}}}
 }
 
-// browser opens pages; each test has one of its own.
+// browser opens pages. Each test has a browser of its own.
 func browser(t *testing.T) *chromium.Browser {
 	t.Helper()
 	b, err := chromium.Start(t.TempDir(), nil)
@@ -244,7 +245,7 @@ func browser(t *testing.T) *chromium.Browser {
 	return b
 }
 
-// page opens a link, and fails the test at its end if there was anything to complain of.
+// page opens a link. At its end, it fails the test if there was anything to complain about.
 func page(t *testing.T, ctx context.Context, b *chromium.Browser, link string) *chromium.Page {
 	t.Helper()
 	p, err := b.Open(ctx, link)

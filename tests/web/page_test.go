@@ -12,8 +12,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// overflow are the elements that stick out of the window, and those that scroll sideways
-// but for those that are meant to.
+// overflow lists the elements that stick out of the window, and those that scroll sideways
+// without being meant to.
 const overflow = `(() => {
 	const out = [], wide = document.documentElement.clientWidth;
 	if (document.documentElement.scrollWidth > wide) out.push("the page is " + document.documentElement.scrollWidth + " wide");
@@ -26,8 +26,8 @@ const overflow = `(() => {
 	return out;
 })()`
 
-// fits looks at the page in three widths (640 is what 200 % leave of 1280), light and dark, and leaves pictures if they are
-// wanted.
+// fits looks at the page in three widths (640 is what 200 % leave of 1280), in light and
+// dark, and saves pictures if they are wanted.
 func fits(t *testing.T, ctx context.Context, p *chromium.Page, name string) {
 	t.Helper()
 	for _, width := range []int{320, 640, 1440} {
@@ -57,8 +57,8 @@ func fits(t *testing.T, ctx context.Context, p *chromium.Page, name string) {
 	}
 }
 
-// Somebody who looks at the page alone finds out which network was taken, why, what the
-// other would have cost, and what happened when it was gone.
+// Somebody who sees only the page finds out which network was chosen, why, what the other
+// would have cost, and what happened when it had gone.
 func TestPage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -77,7 +77,7 @@ func TestPage(t *testing.T) {
 	if len(hash) > 40 {
 		t.Errorf("the token stays in the address: %s", hash)
 	}
-	// It goes on live: a decision, and a network that is pulled.
+	// The page goes on live: a decision comes, and a network is pulled.
 	if _, err := a.ask("api.example.net", "wget"); err != nil {
 		t.Fatal(err)
 	}
@@ -106,13 +106,14 @@ func TestPage(t *testing.T) {
 	fits(t, ctx, p, "two")
 	calm(t, p)
 
-	// Who comes later is told what happened before, in its place.
+	// A page that is opened later shows what happened before, in its place.
 	late := page(t, ctx, b, link)
 	await(t, ctx, late, `/lte has gone[^]*api\.example\.net[^]*download\.example\.net/.test(document.getElementById("decisions-rows").innerText)`)
 	calm(t, late)
 }
 
-// What the page says of scopes: how to have one, what each matches and did, and what is amiss.
+// The page tells about scopes how to have one, what each matches and has done, and what is
+// wrong.
 func TestScopes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -148,7 +149,7 @@ func TestScopes(t *testing.T) {
 	calm(t, p)
 }
 
-// A description is true of decisions that took no network, too.
+// The description is also true for decisions that chose no network.
 func TestDescribe(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
