@@ -17,6 +17,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/display/table"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -281,6 +282,8 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) er
 	if e.Resolver != nil {
 		r := "Resolver " + servers(e.Resolver.Servers)
 		switch {
+		case e.Resolver.Domain != nil && *e.Resolver.Domain == hostfacts.Root:
+			r += " for all names, by whatever network"
 		case e.Resolver.Domain != nil:
 			r += " for names below " + clean(*e.Resolver.Domain) + ", by whatever network"
 		case e.Resolver.Prefix != nil:

@@ -26,10 +26,10 @@ type domainRoute struct {
 	lookup lookup
 }
 
-// of returns the resolver for a name, by the longest domain that contains the name. It
-// returns nil if no domain does. If several interfaces have that domain, the one with
-// the given index is preferred.
-func (d *domains) of(host string, index int) *domainRoute {
+// of returns the resolver for a name, by the domain with the most labels that contains
+// the name. It returns nil if no domain does. If several interfaces have that domain,
+// the one with the given index is preferred. The root counts only if root is true.
+func (d *domains) of(host string, index int, root bool) *domainRoute {
 	if d == nil {
 		return nil
 	}
@@ -38,8 +38,8 @@ func (d *domains) of(host string, index int) *domainRoute {
 	for i := range d.routes {
 		r := &d.routes[i]
 		switch {
-		case !r.domain.Covers(host):
-		case best == nil, len(r.domain.Name) > len(best.domain.Name), len(r.domain.Name) == len(best.domain.Name) && r.index == index:
+		case !r.domain.Covers(host), r.domain.Name == hostfacts.Root && !root:
+		case best == nil, r.domain.Labels() > best.domain.Labels(), r.domain.Labels() == best.domain.Labels() && r.index == index:
 			best = r
 		}
 	}
@@ -51,12 +51,15 @@ type routed struct {
 	lookup
 	index   int // of the interface that is preferred; 0: none
 	domains *domains
+	// configured tells that the configuration names the servers of lookup. No service's
+	// word that others are for all names overrules that.
+	configured bool
 }
 
 // Lookup implements mam.Resolver. A name in a domain is looked up only at that domain's
 // servers, so that no other server learns of the name.
 func (r routed) Lookup(ctx context.Context, host string, f policy.Family) (mam.Result, error) {
-	if route := r.domains.of(host, r.index); route != nil {
+	if route := r.domains.of(host, r.index, !r.configured); route != nil {
 		return route.lookup.Lookup(ctx, host, f)
 	}
 	return r.lookup.Lookup(ctx, host, f)
@@ -64,7 +67,7 @@ func (r routed) Lookup(ctx context.Context, host string, f policy.Family) (mam.R
 
 // For implements mam.NameRouter.
 func (r routed) For(host string) (other mam.Resolver, domain string) {
-	if route := r.domains.of(host, r.index); route != nil {
+	if route := r.domains.of(host, r.index, !r.configured); route != nil {
 		return route.lookup, route.domain.Name
 	}
 	return nil, ""
@@ -157,7 +160,7 @@ func (d *domains) route(list []managed, own map[policy.PrefixID]mam.Resolver, un
 	for i := range list {
 		id := list[i].prefix.ID
 		if l, ok := own[id].(lookup); ok {
-			out[id] = routed{l, list[i].prefix.Index, d}
+			out[id] = routed{l, list[i].prefix.Index, d, list[i].dnsSource() == configured}
 		}
 	}
 	return out, routed{lookup: unbound, domains: d}

@@ -134,30 +134,42 @@ func TestNamesByDomain(t *testing.T) {
 		// This interface has gone.
 		8: {Source: hostfacts.Resolved, Servers: servers("10.8.0.53:53"), Domains: []hostfacts.Domain{{Name: "example", RouteOnly: true}}},
 	})
+	// The servers of the tunnel are for all names. So are, says a service, those of an
+	// access network.
+	all := hostfacts.NewFacts(nil, map[int]hostfacts.DNS{
+		2: {Source: hostfacts.Resolved, Servers: servers("192.168.0.53:53"), Domains: []hostfacts.Domain{{Name: "b", RouteOnly: true}}, Root: true, DefaultRoute: true},
+		3: {Source: hostfacts.Resolved, Servers: servers("10.64.0.53:53"), Root: true, DefaultRoute: true},
+		9: {Source: hostfacts.Resolved, Servers: servers("10.9.0.53:53"), Root: true, DefaultRoute: true},
+	})
 	const none = "-"
 	for _, tt := range []struct {
 		name, conf string
+		facts      *hostfacts.Facts
 		host       string
 		want       []string // whom the networks ask, then the default
 	}{
-		{"a name of nobody", "auto = true", "www.example.net", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
-		{"a name of the tunnel's", "auto = true", "intranet.Corp.Example.", []string{"10.9.0.53:53", "10.9.0.53:53", "10.9.0.53:53"}},
-		{"the domain itself", "auto = true", "corp.example", []string{"10.9.0.53:53", "10.9.0.53:53", "10.9.0.53:53"}},
-		{"another domain with the same end", "auto = true", "acorp.example", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
-		{"what an access network completes names with", "auto = true", "www.example.com", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
-		{"what an access network is said to know", "auto = true", "nas.home.example", []string{"192.168.0.53:53", "192.168.0.53:53", "192.168.0.53:53"}},
-		{"the tunnel is not to be asked", "auto = true\ninterface \"wg0\" {\n link_dns = false\n enabled = false\n}", "x.corp.example", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
-		{"the tunnel's servers are configured", "auto = true\ninterface \"wg0\" { nameserver = [\"10.9.0.1\"] }", "x.corp.example", []string{"10.9.0.1:53", "10.9.0.1:53", "10.9.0.1:53", "10.9.0.1:53"}},
+		{"a name of all", "auto = true", all, "www.example.net", []string{"10.9.0.53:53", "10.9.0.53:53", "10.9.0.53:53"}},
+		{"a name of all, but of a network's domain", "auto = true", all, "www.b", []string{"192.168.0.53:53", "192.168.0.53:53", "192.168.0.53:53"}},
+		{"a name of all, but where servers are configured", "auto = true\ninterface \"wlan0\" { nameserver = [\"192.168.0.1\"] }", all, "www.example.net", []string{"192.168.0.1:53", "10.9.0.53:53", "10.9.0.53:53"}},
+		{"a name of a network's domain, where servers are configured", "auto = true\ninterface \"wwan0\" { nameserver = [\"10.64.0.1\"] }", all, "www.b", []string{"192.168.0.53:53", "192.168.0.53:53", "192.168.0.53:53"}},
+		{"a name of nobody", "auto = true", facts, "www.example.net", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
+		{"a name of the tunnel's", "auto = true", facts, "intranet.Corp.Example.", []string{"10.9.0.53:53", "10.9.0.53:53", "10.9.0.53:53"}},
+		{"the domain itself", "auto = true", facts, "corp.example", []string{"10.9.0.53:53", "10.9.0.53:53", "10.9.0.53:53"}},
+		{"another domain with the same end", "auto = true", facts, "acorp.example", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
+		{"what an access network completes names with", "auto = true", facts, "www.example.com", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
+		{"what an access network is said to know", "auto = true", facts, "nas.home.example", []string{"192.168.0.53:53", "192.168.0.53:53", "192.168.0.53:53"}},
+		{"the tunnel is not to be asked", "auto = true\ninterface \"wg0\" {\n link_dns = false\n enabled = false\n}", facts, "x.corp.example", []string{"192.168.0.53:53", "10.64.0.53:53", none}},
+		{"the tunnel's servers are configured", "auto = true\ninterface \"wg0\" { nameserver = [\"10.9.0.1\"] }", facts, "x.corp.example", []string{"10.9.0.1:53", "10.9.0.1:53", "10.9.0.1:53", "10.9.0.1:53"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			nets, cfg := netmon.NewSnapshot(vpn()), parse(t, tt.conf)
 			links := &linkDNS{run: t.TempDir()}
-			links.look(nets, facts)
-			list := slices.DeleteFunc(manage(cfg, nets, facts), func(m managed) bool { return m.prefix.Family() == policy.IPv6 })
+			links.look(nets, tt.facts)
+			list := slices.DeleteFunc(manage(cfg, nets, tt.facts), func(m managed) bool { return m.prefix.Family() == policy.IPv6 })
 			links.use(cfg, list)
 			r := newResolvers(nil)
 			defer r.close()
-			lookups, names := r.of(cfg, nets, list, facts)
+			lookups, names := r.of(cfg, nets, list, tt.facts)
 			own, other := names.route(list, lookups, lookup{r.unbound})
 			first := func(res mam.Resolver) string {
 				if n, ok := res.(mam.NameRouter); ok {

@@ -164,6 +164,20 @@ func TestResolved(t *testing.T) {
 		t.Error("after a change of the servers the new one was not asked")
 	}
 
+	// The servers of a tunnel that is for all names, as VPNs are set up.
+	d.run("ip", "tuntap", "add", "vpn0", "mode", "tun")
+	d.run("ip", "address", "add", "10.9.0.2/24", "dev", "vpn0")
+	d.run("ip", "link", "set", "vpn0", "up")
+	d.run("resolvectl", "dns", "vpn0", "10.9.0.53")
+	d.run("resolvectl", "domain", "vpn0", "~.")
+	d.run("resolvectl", "default-route", "vpn0", "no")
+	stage.Until(t, "the tunnel is for all names", func() bool {
+		return strings.Contains(m.ctl(t, "explain", public+":80"), "Resolver 10.9.0.53 for all names, by whatever network.")
+	})
+	if out := m.ctl(t, "explain", internal+":80"); !strings.Contains(out, "for names below corp.example") {
+		t.Errorf("a name of a domain:\n%s", out)
+	}
+
 	resolved.Signal(t, syscall.SIGTERM)
 	<-resolved.Exited()
 	servers("wlan0")

@@ -22,7 +22,9 @@ type Route struct {
 // every interface, because somebody has configured it there. A search domain, which
 // completes short names, counts on tunnels only. Access networks hand out search
 // domains by DHCP. A network that handed out "com" would otherwise get the lookups for
-// connections over other networks. f may be nil.
+// connections over other networks. The root also counts on tunnels only: NetworkManager
+// gives it to access networks as well, which means no more there than that their servers
+// are for all names. f may be nil.
 func (f *Facts) Routes(nets *netmon.Snapshot) []Route {
 	var list []Route
 	if f == nil {
@@ -34,9 +36,15 @@ func (f *Facts) Routes(nets *netmon.Snapshot) []Route {
 			continue
 		}
 		tunnel := l.Tunnel() || f.Link(l.Name).VPN
+		add := func(domain Domain) {
+			list = append(list, Route{Domain: domain, Index: index, Interface: l.Name, Servers: d.Servers, TLS: d.TLS, Source: d.Source})
+		}
+		if d.Root && tunnel {
+			add(Domain{Name: Root, RouteOnly: true})
+		}
 		for _, domain := range d.Domains {
 			if domain.RouteOnly || tunnel {
-				list = append(list, Route{Domain: domain, Index: index, Interface: l.Name, Servers: d.Servers, TLS: d.TLS, Source: d.Source})
+				add(domain)
 			}
 		}
 	}

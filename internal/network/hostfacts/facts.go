@@ -79,17 +79,24 @@ type DNS struct {
 	// Servers are the name servers. A zone is given as a number.
 	Servers []netip.AddrPort
 	// Domains are the domains that the servers are for. They are in lower case, without
-	// the final dot. The root is left out.
+	// the final dot. The root is not among them.
 	Domains []Domain
-	// DefaultRoute tells that the servers are also for names outside of all domains.
+	// Root tells that the root is one of the domains. The servers are then for all names
+	// that are in no other interface's domain, whatever else is set.
+	Root bool
+	// DefaultRoute tells that the servers are also for names outside of all domains. It
+	// is set if Root is.
 	DefaultRoute bool
 	// TLS tells that the servers must be asked over TLS.
 	TLS bool
 }
 
+// Root is the name of the domain that contains all names.
+const Root = "."
+
 // Domain is a domain of an interface.
 type Domain struct {
-	Name string
+	Name string // Root only in a Route
 	// RouteOnly tells that the domain does not complete short names.
 	RouteOnly bool
 }
@@ -279,8 +286,20 @@ func (l *Link) Facts(f policy.Family) []Fact {
 	return list
 }
 
+// Labels returns the number of the domain's labels. If several domains cover a name,
+// the one with the most labels counts.
+func (d Domain) Labels() int {
+	if d.Name == Root {
+		return 0
+	}
+	return 1 + strings.Count(d.Name, ".")
+}
+
 // Covers tells whether a host name, given without the final dot, lies in the domain.
 func (d Domain) Covers(host string) bool {
+	if d.Name == Root {
+		return true
+	}
 	rest, ok := cutSuffixFold(host, d.Name)
 	return ok && (rest == "" || strings.HasSuffix(rest, "."))
 }
@@ -303,7 +322,7 @@ func same[T comparable](a, b *T) bool {
 }
 
 func (d DNS) equal(o DNS) bool {
-	return d.Source == o.Source && slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
+	return d.Source == o.Source && slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.Root == o.Root && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
 }
 
 // Alike tells whether two Facts agree in everything that decisions depend on. Either

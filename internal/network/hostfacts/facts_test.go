@@ -129,8 +129,8 @@ func TestRoutes(t *testing.T) {
 	}})
 	at := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}
 	f := NewFacts(map[string]Link{"nm-vpn": {VPN: true}}, map[int]DNS{
-		2: {Servers: at, Domains: []Domain{{Name: "com"}, {Name: "b.example", RouteOnly: true}}},
-		5: {Servers: at, Domains: []Domain{{Name: "a.example"}}, TLS: true},
+		2: {Servers: at, Domains: []Domain{{Name: "com"}, {Name: "b.example", RouteOnly: true}}, Root: true},
+		5: {Servers: at, Domains: []Domain{{Name: "a.example"}}, Root: true, TLS: true},
 		6: {Servers: at, Domains: []Domain{{Name: "a.example"}}},
 		7: {Servers: at, Domains: []Domain{{Name: "gone.example", RouteOnly: true}}},
 	})
@@ -138,7 +138,7 @@ func TestRoutes(t *testing.T) {
 	for _, r := range f.Routes(nets) {
 		got = append(got, r.Domain.Name+" "+r.Interface)
 	}
-	if diff := cmp.Diff("a.example tun0, a.example nm-vpn, b.example wlan0", strings.Join(got, ", ")); diff != "" {
+	if diff := cmp.Diff(". tun0, a.example tun0, a.example nm-vpn, b.example wlan0", strings.Join(got, ", ")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if (*Facts)(nil).Routes(nets) != nil {

@@ -108,16 +108,16 @@ func (f *networkdFacts) add(index int, name string, text []byte) {
 	if len(dns.Servers) == 0 || len(f.dns) == maxDNS {
 		return
 	}
-	everything, routed := false, false // the root is among the domains; some are for routing only
+	routed := false // some domains are for routing only
 	for i, list := range [][]json.RawMessage{d.SearchDomains, d.RouteDomains} {
 		for _, e := range list {
 			var domain struct{ Domain string }
 			if json.Unmarshal(e, &domain) != nil {
 				continue
 			}
-			everything = everything || domain.Domain == "."
+			dns.Root = dns.Root || domain.Domain == Root // even if there is no room for more
 			name := domainName(domain.Domain)
-			routed = routed || i == 1 && name != "" // even if there is no room to keep it
+			routed = routed || i == 1 && name != "" // likewise
 			if name == "" || len(dns.Domains) == maxDomains || slices.ContainsFunc(dns.Domains, func(d Domain) bool { return d.Name == name }) {
 				continue
 			}
@@ -125,9 +125,11 @@ func (f *networkdFacts) add(index int, name string, text []byte) {
 		}
 	}
 	// Without a setting, systemd-resolved takes servers with domains for routing for
-	// those domains only, unless the root is one of them (resolved.conf(5), systemd.network(5)).
-	dns.DefaultRoute = everything || !routed
+	// those domains only (resolved.conf(5), systemd.network(5)). The root is a domain like
+	// the others, and counts even if the setting is "no".
+	dns.DefaultRoute = !routed
 	dns.settings(d.DNSSettings)
+	dns.DefaultRoute = dns.DefaultRoute || dns.Root
 	f.dns[index] = dns
 }
 

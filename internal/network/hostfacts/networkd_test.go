@@ -60,7 +60,15 @@ func TestNetworkdDescription(t *testing.T) {
 		},
 		{
 			"and for all others", `{` + server + `,"RouteDomains":[{"Domain":"corp.example"},{"Domain":"."}]}`,
-			DNS{Source: Networkd, Servers: one, Domains: []Domain{{Name: "corp.example", RouteOnly: true}}, DefaultRoute: true}, networkdState{},
+			DNS{Source: Networkd, Servers: one, Domains: []Domain{{Name: "corp.example", RouteOnly: true}}, Root: true, DefaultRoute: true}, networkdState{},
+		},
+		{
+			"and for all others, although not by default", `{` + server + `,"RouteDomains":[{"Domain":"."}],"DNSSettings":[{"DNSDefaultRoute":false}]}`,
+			DNS{Source: Networkd, Servers: one, Root: true, DefaultRoute: true}, networkdState{},
+		},
+		{
+			"and for all others, behind more than are kept", `{` + server + `,"SearchDomains":[` + strings.Join(search, ",") + `],"RouteDomains":[{"Domain":"."}]}`,
+			DNS{Source: Networkd, Servers: one, Domains: full, Root: true, DefaultRoute: true}, networkdState{},
 		},
 		{
 			"as somebody has set", `{` + server + `,"DNSSettings":[{"LLMNR":"yes"},{"DNSDefaultRoute":false},{"DNSOverTLS":"opportunistic"}]}`,

@@ -30,7 +30,7 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 		return nil, err
 	}
 	all := linkServers(manager)
-	domains := linkDomains(manager)
+	domains, roots := linkDomains(manager)
 	for index, d := range all {
 		link, err := get(ctx, linkPath(index), resolvedLink)
 		switch {
@@ -40,10 +40,10 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 			delete(all, index)
 			continue
 		}
-		d.Source, d.Domains = Resolved, domains[index]
+		d.Source, d.Domains, d.Root = Resolved, domains[index], roots[index]
 		// Before version 240 this property did not exist, and the servers were for all
 		// names.
-		if route, known := of[bool](link, "DefaultRoute"); !known || route {
+		if route, known := of[bool](link, "DefaultRoute"); !known || route || d.Root {
 			d.DefaultRoute = true
 		}
 		tls, _ := of[string](link, "DNSOverTLS")
@@ -115,23 +115,29 @@ func server(index int, e []any) (netip.AddrPort, bool) {
 }
 
 // linkDomains reads the domains by interface: an array of structures of index, domain,
-// and whether the domain is for routing only. The root domain is left out, because it
-// stands for everything.
-func linkDomains(manager props) map[int][]Domain {
+// and whether the domain is for routing only. Of the root, which stands for everything,
+// it returns the interfaces that have it.
+func linkDomains(manager props) (out map[int][]Domain, roots map[int]bool) {
 	list, _ := of[[][]any](manager, "Domains")
-	out := map[int][]Domain{}
+	out, roots = map[int][]Domain{}, map[int]bool{}
 	for _, e := range list {
 		index, ok := entryIndex(e)
-		if !ok || len(e) != 3 || len(out[index]) == maxDomains || len(out) == maxDNS && out[index] == nil {
+		if !ok || len(e) != 3 {
 			continue
 		}
 		name, _ := e[1].(string)
 		only, ok := e[2].(bool)
+		if name == Root && ok && len(roots) < maxDNS {
+			roots[index] = true
+		}
+		if len(out[index]) == maxDomains || len(out) == maxDNS && out[index] == nil {
+			continue
+		}
 		if name = domainName(name); ok && name != "" && !slices.ContainsFunc(out[index], func(d Domain) bool { return d.Name == name }) {
 			out[index] = append(out[index], Domain{Name: name, RouteOnly: only})
 		}
 	}
-	return out
+	return out, roots
 }
 
 // domainName returns a domain in lower case and without its final dot. It returns ""

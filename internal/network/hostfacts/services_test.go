@@ -293,11 +293,13 @@ func TestReadResolved(t *testing.T) {
 			{int32(4), int32(10), []byte{192, 0, 2, 1}, uint16(0), "the other family"},
 			{int32(4), int32(2), []byte{192, 0, 2}, uint16(0), "too short"},
 			{int32(5), int32(2), []byte{10, 9, 0, 53}, uint16(0), ""},
+			{int32(7), int32(2), []byte{10, 7, 0, 53}, uint16(0), ""},
 			{int32(6), int32(2), []byte{10, 6, 0, 53}, uint16(0), "whose interface goes"},
 		},
 		"Domains": [][]any{
 			{int32(23), ".", true}, {int32(23), "Lan.", false}, {int32(23), "lan", true}, {int32(5), "corp.example", true},
 			{int32(5), "a..b", true}, {int32(5), strings.Repeat("x", 64) + ".example", true}, {int32(5), "\x1b.example", true}, {int32(0), "global.example", true},
+			{int32(7), ".", true},
 		},
 	}
 	get := func(_ context.Context, path dbus.ObjectPath, iface string) (props, error) {
@@ -308,6 +310,8 @@ func TestReadResolved(t *testing.T) {
 			return variants(map[string]any{"DefaultRoute": true, "DNSOverTLS": "opportunistic"}), nil
 		case resolvedPath + "/link/_35 " + resolvedLink:
 			return variants(map[string]any{"DefaultRoute": false, "DNSOverTLS": "yes"}), nil
+		case resolvedPath + "/link/_37 " + resolvedLink:
+			return variants(map[string]any{"DefaultRoute": false, "DNSOverTLS": "no"}), nil
 		}
 		return nil, errors.New("no such object")
 	}
@@ -316,7 +320,8 @@ func TestReadResolved(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[int]DNS{
-		23: {Source: Resolved, Servers: addrPorts("192.0.2.53:53", "[2001:db8::53]:853", "[fe80::53%23]:53"), Domains: []Domain{{Name: "lan"}}, DefaultRoute: true},
+		23: {Source: Resolved, Servers: addrPorts("192.0.2.53:53", "[2001:db8::53]:853", "[fe80::53%23]:53"), Domains: []Domain{{Name: "lan"}}, Root: true, DefaultRoute: true},
+		7:  {Source: Resolved, Servers: addrPorts("10.7.0.53:53"), Root: true, DefaultRoute: true},
 		5:  {Source: Resolved, Servers: addrPorts("10.9.0.53:53"), Domains: []Domain{{Name: "corp.example", RouteOnly: true}}, TLS: true},
 	}
 	if diff := cmp.Diff(want, got, sameAddrPort); diff != "" {

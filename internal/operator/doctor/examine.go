@@ -73,6 +73,9 @@ func (e *examination) splits() {
 			Severity: Note, Check: "names-by-domain", Subject: "names below " + s.Domain,
 			Evidence: fmt.Sprintf("%s has the domain %s on %s", s.Source, s.Domain, s.Interface),
 		}
+		if s.Domain == hostfacts.Root {
+			f.Subject = "names below no other domain of an interface"
+		}
 		at := make([]string, len(s.Servers))
 		for i, a := range s.Servers {
 			at[i] = a.String()

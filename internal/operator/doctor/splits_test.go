@@ -23,6 +23,13 @@ func TestSplits(t *testing.T) {
 		2: {Source: hostfacts.Resolved, Servers: at("192.0.2.1:53"), Domains: []hostfacts.Domain{{Name: "com"}}},
 		9: {Source: hostfacts.Resolved, Servers: at("10.9.0.53:5353"), Domains: []hostfacts.Domain{{Name: "corp.example"}}},
 	}
+	all := &examination{facts: &Facts{Splits: splits(&config.Config{}, nets, hostfacts.NewFacts(nil, map[int]hostfacts.DNS{
+		9: {Source: hostfacts.Resolved, Servers: at("10.9.0.53:53"), Root: true, DefaultRoute: true},
+	}))}}
+	all.splits()
+	if f := all.report.Findings; len(f) != 1 || f[0].Subject != "names below no other domain of an interface" || f[0].Evidence != "systemd-resolved has the domain . on wg*" {
+		t.Errorf("of a tunnel for all names: %+v", f)
+	}
 	for _, tt := range []struct {
 		name, conf string
 		tls        bool
