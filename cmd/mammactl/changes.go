@@ -172,8 +172,10 @@ func (a *app) forgetCommand() *cobra.Command {
 	cmd := a.command("forget [INTERFACE]", "Forget what was measured of networks", `
 Has mamma forget what it has measured: round-trip times and rates, those of the
 present and those that it keeps, over restarts, of each access point, gateway or
-operator for when it comes back. With INTERFACE only what was measured there. Only
-root and the user that mamma runs as may do this.`,
+operator for when it comes back. With each of these go the round-trip times of the
+destinations that were measured there. mammactl prefixes shows what each interface
+is attached to now. With INTERFACE only what was measured there. Only root and the user
+that mamma runs as may do this.`,
 		atMostOne, func(ctx context.Context, c *control.Client, args []string) error {
 			var question control.Forgetting
 			if len(args) > 0 {

@@ -23,7 +23,10 @@ the configuration calls the network. BUDGET, shown if there is one, is how much
 of its monthly budget the interface has transferred. DNS are the name servers that
 are asked for connections over the prefix. "*" marks default prefixes. Below the table
 stands what services of this host say of the networks, with their names: a cost that
-one of them says is shown with it. --json shows all other figures, and the age of each.`,
+one of them says is shown with it. Of the kernel is the gateway to which what is
+measured belongs, if no service names an access point or operator. When the host comes
+back there, what was measured before counts again for 10 minutes; a line below the table
+tells how old it is. --json shows all other figures, and the age of each.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Prefixes
 			raw, err := c.Get(ctx, "/v1/prefixes", &p)
@@ -74,6 +77,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		return err
 	}
 	a.budgetNotes(&notes, p)
+	keptNotes(&notes, p)
 	factNotes(&notes, p)
 	for i := range p.Prefixes {
 		if p.Prefixes[i].Default {
@@ -120,6 +124,27 @@ func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
 		}
 		told[x.Interface] = true
 		fmt.Fprintf(notes, "%s is expensive as its budget is used up, until %s\n", clean(x.Interface), a.date(x.Budget.Reset))
+	}
+}
+
+// keptNotes tells how old figures are that were measured when the host was attached to
+// the same access point, gateway or operator before. What is measured now is of the last
+// 10 minutes.
+func keptNotes(notes *strings.Builder, p *control.Prefixes) {
+	const recentMS = 10 * 60 * 1000
+	for i := range p.Prefixes {
+		x := &p.Prefixes[i]
+		var old []string
+		add := func(what string, value, age *float64) {
+			if value != nil && age != nil && *age > recentMS {
+				old = append(old, what+" "+ago(*age)+" old")
+			}
+		}
+		add("RTT", x.Path.SRTTMinMS, x.Path.SampleAgeMS)
+		add("MAX SEEN", x.Link.DownMax, x.Link.DownMaxAgeMS)
+		if len(old) > 0 {
+			fmt.Fprintf(notes, "%s on %s was measured before, at the same place: %s\n", x.Prefix, clean(x.Interface), strings.Join(old, ", "))
+		}
 	}
 }
 

@@ -42,6 +42,10 @@ const (
 	rankService
 )
 
+// gatewayPrefix begins the name of an attachment that is a gateway. Its link-layer
+// address follows.
+const gatewayPrefix = "gateway "
+
 func openAttachments(stateDir string, log *slog.Logger) *attachments {
 	a := &attachments{log: log, file: filepath.Join(stateDir, "attachments.json"), at: map[policy.PrefixID]attached{}}
 	var err error
@@ -91,7 +95,7 @@ func evidence(p *netmon.Prefix, nets *netmon.Snapshot, facts *hostfacts.Facts) a
 	case name != "":
 		now.name, now.rank = name, rankService
 	case now.gateway != "":
-		now.name, now.rank = "gateway "+now.gateway, rankGateway
+		now.name, now.rank = gatewayPrefix+now.gateway, rankGateway
 	}
 	return now
 }

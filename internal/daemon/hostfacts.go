@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -159,7 +160,7 @@ func carrier(nets *netmon.Snapshot, facts *hostfacts.Facts) (best *netmon.Prefix
 }
 
 // told returns what services say about the managed prefixes, and the source of what is
-// used.
+// used. The gateway is among it if what is measured belongs to the gateway.
 func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
 	out := make(map[policy.PrefixID]mam.Told, len(list))
 	for i := range list {
@@ -168,6 +169,9 @@ func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
 		l := facts.Link(m.prefix.Interface)
 		for _, f := range l.Facts(m.prefix.Family()) {
 			t.Facts = append(t.Facts, mam.Fact{Name: f.Name, Value: f.Value, Source: f.Source, Measured: f.Measured, Overruled: f.Name == "metered" && m.settings.CostGiven})
+		}
+		if gateway, ok := strings.CutPrefix(m.attachment, gatewayPrefix); ok {
+			t.Facts = append(t.Facts, mam.Fact{Name: "gateway", Value: gateway, Source: "kernel"})
 		}
 		if len(t.Facts) > 0 || t.Cost != "" || t.Resolvers != "" {
 			out[m.prefix.ID] = t

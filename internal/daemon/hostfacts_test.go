@@ -61,6 +61,21 @@ func TestFactsDecide(t *testing.T) {
 	}
 }
 
+// The gateway that measurements belong to is shown. What services name is theirs to show.
+func TestGatewayIsTold(t *testing.T) {
+	s := laptop()
+	list := manage(parse(t, "auto = true"), netmon.NewSnapshot(s), nil)
+	list[0].attachment = "gateway 02:00:00:00:00:01"
+	list[1].attachment = "modem Example"
+	all := told(list, nil)
+	if diff := cmp.Diff([]mam.Fact{{Name: "gateway", Value: "02:00:00:00:00:01", Source: "kernel"}}, all[list[0].prefix.ID].Facts); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if f := all[list[1].prefix.ID].Facts; len(f) != 0 {
+		t.Errorf("of a modem: %+v", f)
+	}
+}
+
 // If the facts change and decisions depend on them, the networks are assembled again.
 // Otherwise only what is shown changes, and leases hold.
 func TestFactsAreFollowed(t *testing.T) {

@@ -175,7 +175,7 @@ type Prefix struct {
 	// ResolversSource is who names the resolvers: configuration, systemd-resolved,
 	// systemd-networkd, or files of the network manager. null: the prefix has none of its own.
 	ResolversSource *string `json:"resolvers_source"`
-	// Facts are what services of the host say about the network.
+	// Facts are what services of the host, and the kernel, say about the network.
 	Facts []Fact `json:"facts"`
 	Path  Path   `json:"path"`
 	Link  Link   `json:"link"` // of the interface
