@@ -172,8 +172,7 @@ func TestContents(t *testing.T) {
 	}
 }
 
-// The packages require no newer C library than the one of the oldest supported
-// distribution.
+// No program uses a newer C library than the packages ask for.
 func TestLibrary(t *testing.T) {
 	needs(t, "dpkg-deb", "dpkg")
 	depends := output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Depends")
