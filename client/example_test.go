@@ -98,6 +98,75 @@ func ExampleInfoOf() {
 	_ = conn.Close()
 }
 
+// Info.Candidate says which way of connecting succeeded.
+func ExampleCandidate() {
+	for _, c := range []client.Candidate{client.FirstChoice, 2, client.PlainDial} {
+		fmt.Println(c)
+	}
+	// Output:
+	// first choice
+	// alternate 2
+	// plain dial
+}
+
+// PlainDials shows how often connections were made without the manager, and why.
+func ExampleDaemon_PlainDials() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = listener.Close() }()
+	daemon := &client.Daemon{Path: "/nonexistent/mamma.sock"}
+	dialer := client.Dialer{Daemon: daemon}
+	conn, err := dialer.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = conn.Close()
+	fmt.Println("without a manager:", daemon.PlainDials().Absent)
+	// Output: without a manager: 1
+}
+
+// A program that ends right after its last connection sends the reports that wait, so
+// that the manager learns from them.
+func ExampleDaemon_Flush() {
+	daemon := new(client.Daemon)
+	dialer := client.Dialer{Daemon: daemon}
+	conn, err := dialer.Dial("tcp", "www.example.net:443")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := daemon.Flush(ctx); err != nil {
+		fmt.Println("the manager does not answer:", err)
+	}
+}
+
+// GetLike gets a further connection to where another one leads. CloseIdle closes the
+// connections that wait to be used again.
+func ExamplePool_GetLike() {
+	var pool client.Pool
+	defer pool.CloseIdle()
+	first, err := pool.Get(context.Background(), "tcp", "www.example.net:http")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	second, err := pool.GetLike(context.Background(), first)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// ... use both, read both answers to their end, then
+	_ = second.Release()
+	_ = first.Release()
+}
+
 // The manager decides which idle connections are used again.
 func ExamplePool() {
 	var pool client.Pool

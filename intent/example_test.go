@@ -2,6 +2,7 @@ package intent_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"time"
@@ -53,6 +54,28 @@ func ExampleNewContext() {
 	// Output: timeliness=interactive
 }
 
+// In JSON, and wherever else encoding.TextMarshaler is known, a Set is its text.
+func ExampleSet_MarshalText() {
+	type job struct {
+		URL     string     `json:"url"`
+		Intents intent.Set `json:"intents"`
+	}
+	text, err := json.Marshal(job{"http://www.example.net/", intent.Set{}.WithCategory(intent.CategoryQuery).WithFileSize(30_000)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(text))
+	var read job
+	if err := json.Unmarshal(text, &read); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(read.Intents.FileSize())
+	// Output:
+	// {"url":"http://www.example.net/","intents":"category=query,filesize=30kB"}
+	// 30000 true
+}
+
 // A Set is a flag that may be given more than once.
 func ExampleSet_Set() {
 	var intents intent.Set
@@ -98,4 +121,22 @@ func ExampleParseDuration() {
 	// 36h0m0s <nil>
 	// 4m10s <nil>
 	// "soon" is not a number of seconds or a duration such as 250ms, 90s, 5m or 7d
+}
+
+// A rate is read in bits or in bytes per second, and returned in bytes per second.
+func ExampleParseRate() {
+	fmt.Println(intent.ParseRate("10Mbit/s"))
+	fmt.Println(intent.ParseRate("1.25MB/s"))
+	_, err := intent.ParseRate("10M") // of bits or of bytes?
+	fmt.Println(err != nil)
+	// Output:
+	// 1.25e+06 <nil>
+	// 1.25e+06 <nil>
+	// true
+}
+
+// The text has the largest unit that needs no rounding.
+func ExampleFormatSize() {
+	fmt.Println(intent.FormatSize(300_000_000), intent.FormatSize(65536), intent.FormatSize(1001))
+	// Output: 300MB 64KiB 1001B
 }
