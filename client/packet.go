@@ -33,8 +33,9 @@ type PacketConn struct {
 	intents   intent.Set
 	selection SelectionProperties
 	remote    netip.AddrPort
-	index     int    // of the interface; 0: not known
-	device    string // name of the interface; "": not known
+	index     int           // of the interface; 0: not known
+	features  wire.Features // of the manager that decided
+	device    string        // name of the interface; "": not known
 
 	lost    atomic.Uint64
 	failing atomic.Pointer[error] // of the latest write; nil: it succeeded
@@ -104,7 +105,7 @@ func (d *Dialer) ListenPacket(ctx context.Context, network, address string) (*Pa
 	}
 	ctx, cancel := d.limit(ctx, begun)
 	defer cancel()
-	places, info, err := d.places(ctx, network, address)
+	places, info, f, err := d.places(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -118,24 +119,27 @@ func (d *Dialer) ListenPacket(ctx context.Context, network, address string) (*Pa
 			continue
 		}
 		info.Duration, info.Source, info.Device, info.Candidate = time.Since(begun), p.Source, deviceIn(p.Options), p.index
-		return d.newPacketConn(ctx, uc, network, p.Endpoint, info), nil
+		c := d.newPacketConn(ctx, uc, network, p.Endpoint, info)
+		c.features = f
+		return c, nil
 	}
 	return nil, &DialError{Network: network, Address: address, Attempts: info.Attempts, Err: ctx.Err()}
 }
 
 // places are the ways to open the socket, the best first.
-func (d *Dialer) places(ctx context.Context, network, address string) ([]packetPlace, Info, error) {
+func (d *Dialer) places(ctx context.Context, network, address string) ([]packetPlace, Info, wire.Features, error) {
 	if address == "" {
 		return d.anywhere(ctx, network)
 	}
 	dec, err := d.Decide(ctx, network, address)
 	if err != nil {
-		return nil, Info{}, err
+		return nil, Info{}, 0, err
 	}
 	list, err := dec.Endpoints(ctx)
 	info := Info{Decided: dec.Err() == nil, Err: dec.Err(), Reason: dec.Reason()}
+	f := wire.Features(0)
 	if dec.plan != nil {
-		info.ID = DecisionID(dec.plan.id)
+		info.ID, f = DecisionID(dec.plan.id), dec.plan.features
 	}
 	// One address of each network is enough: the socket is not connected to it.
 	seen := map[netip.Addr]bool{}
@@ -148,7 +152,7 @@ func (d *Dialer) places(ctx context.Context, network, address string) ([]packetP
 	for i, e := range list {
 		places[i] = packetPlace{e, dec.indexOf(e)}
 	}
-	return places, info, err
+	return places, info, f, err
 }
 
 // packetPlace is a way to open a datagram socket, and whose suggestion it is.
@@ -170,20 +174,20 @@ func (dec *Decision) indexOf(e Endpoint) Candidate {
 }
 
 // anywhere is places for datagrams to anywhere.
-func (d *Dialer) anywhere(ctx context.Context, network string) ([]packetPlace, Info, error) {
+func (d *Dialer) anywhere(ctx context.Context, network string) ([]packetPlace, Info, wire.Features, error) {
 	t := target{network: network, selection: d.selection(ctx), intents: intent.FromContext(ctx).Merge(d.Intents)}
 	t.typ, t.family, _ = kindOf(network)
 	if err := t.selection.check(); err != nil {
-		return nil, Info{}, &net.OpError{Op: "listen", Net: network, Err: err}
+		return nil, Info{}, 0, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
 	p, err := d.daemon().decide(ctx, t, false, nil)
 	info := Info{Decided: err == nil, Err: err}
 	if err != nil {
 		d.without(err)
 		if forbidden(err) || !t.plainly() {
-			return nil, info, &DialError{Network: network, Err: t.permits(site{}), Without: err}
+			return nil, info, 0, &DialError{Network: network, Err: t.permits(site{}), Without: err}
 		}
-		return []packetPlace{{index: plain}}, info, nil
+		return []packetPlace{{index: plain}}, info, 0, nil
 	}
 	info.ID, info.Reason = DecisionID(p.id), p.reason
 	var list []packetPlace
@@ -205,9 +209,9 @@ func (d *Dialer) anywhere(ctx context.Context, network string) ([]packetPlace, I
 		list = append(list, packetPlace{index: plain})
 	}
 	if len(list) == 0 {
-		return nil, info, &DialError{Network: network, Err: p.target.permits(site{})}
+		return nil, info, 0, &DialError{Network: network, Err: p.target.permits(site{})}
 	}
-	return list, info, nil
+	return list, info, p.features, nil
 }
 
 // listen opens a socket at a place.

@@ -100,7 +100,7 @@ var extended = map[string]wire.Message{
 	"request": {
 		Action: wire.ActionSocketConnectRequest, HasAction: true,
 		Features: wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks,
+			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks | wire.FeatureFlows,
 		WideIntents: []wire.WideIntent{{Option: 2, Value: 5_000_000_000}},
 		NoResolve:   true,
 		Origin:      &wire.Origin{UID: 1000, PID: 4711, Command: "curl", Source: "rule web"},
@@ -132,6 +132,14 @@ var extended = map[string]wire.Message{
 		Outcome:    &wire.Outcome{Candidate: 1, Milliseconds: 308, LocalPort: 47874, Flags: wire.OutcomePlainTCP},
 		Transfer: &wire.Transfer{
 			Candidate: 1, Flags: wire.TransferReused, Bytes: 300_000_000, Microseconds: 61_200_000, RTT: 48_000, MinRTT: 45_000,
+		},
+	},
+	"flow": {
+		Action: wire.ActionReportRequest, HasAction: true,
+		Features: wire.FeatureFlows,
+		Flow: &wire.Flow{
+			Flags: wire.FlowOver, Index: 3, RTT: 12_000, MinRTT: 9_000, RTTVar: 700, Sent: 240, Lost: 3,
+			Local: sockAddr("10.64.3.9:47874"), Remote: sockAddr("192.0.2.1:443"),
 		},
 	},
 	"watching": {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -272,6 +273,12 @@ func (c *conn) report() (goOn bool) {
 			c.m.ended(&rec, t, time.Now())
 		}
 	}
+	if f := msg.Flow; f != nil && c.m.opts.OnFlow != nil && userid.Known(c.app.UID) {
+		if report := c.m.View().flowReport(f); report != nil {
+			report.App = c.app
+			c.m.opts.OnFlow(report)
+		}
+	}
 	msg.Action = wire.ActionReportResponse
 	return c.answer(msg.DecisionID)
 }
@@ -345,7 +352,7 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the protocol extensions that this daemon announces.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks | wire.FeatureFlows
 
 // features are the extensions to be announced.
 func (m *Manager) features() wire.Features {
@@ -360,7 +367,7 @@ func (m *Manager) features() wire.Features {
 func (c *conn) send() (goOn bool) {
 	msg := &c.msg
 	msg.Context.ID = c.id
-	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Origin, msg.WideIntents = false, nil, nil, nil, msg.WideIntents[:0]
+	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Flow, msg.Origin, msg.WideIntents = false, nil, nil, nil, nil, msg.WideIntents[:0]
 	msg.Selection = msg.Selection[:0]
 	msg.Watch, msg.Networks = nil, msg.Networks[:0]
 	msg.Features = 0

@@ -47,6 +47,9 @@ type Options struct {
 	// OnReport is called when a client has reported the outcome of a decision. May be
 	// nil.
 	OnReport func(Record)
+	// OnFlow is called when a client reports how datagrams of its own fare. It must return
+	// at once. May be nil.
+	OnFlow func(*FlowReport)
 	// OnLeased is called when a client reports connections that it made by the lease of
 	// a decision. It must return at once and must not keep the pointer to the record.
 	// May be nil.

@@ -177,7 +177,11 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 	if dst.IsValid() && rq.view.Destinations != nil && len(r.Prefixes) > 0 {
 		rq.dests = rq.dests[:0]
 		for _, p := range r.Prefixes {
-			rq.dests = append(rq.dests, rq.view.Destinations.Destination(p.ID, dst))
+			stats := rq.view.Destinations.Destination(p.ID, dst)
+			if rq.view.Reports != nil && knownUser(r.App) {
+				stats = rq.view.Reports.With(stats, r.App.UID, p.ID, dst)
+			}
+			rq.dests = append(rq.dests, stats)
 		}
 		r.DestStats = rq.dests
 	}

@@ -108,6 +108,14 @@ type Destinations interface {
 	Destination(policy.PrefixID, netip.Addr) policy.PathStats
 }
 
+// Reports knows what programs have reported of their own datagrams. Implementations are
+// safe for concurrent use and must answer at once.
+type Reports interface {
+	// With returns the figures of a destination over a prefix for a user: those that were
+	// measured, together with those that programs of this user have reported.
+	With(measured policy.PathStats, uid uint32, over policy.PrefixID, destination netip.Addr) policy.PathStats
+}
+
 // Connections tells how many live connections on a prefix belong to the application
 // that asks. Implementations are safe for concurrent use and must answer at once.
 type Connections interface {
@@ -161,6 +169,8 @@ type View struct {
 	Routes Routes
 	// Destinations has measurements for single destinations' networks. It may be nil.
 	Destinations Destinations
+	// Reports adds to Destinations what was reported. It may be nil.
+	Reports Reports
 	// Connections counts the connections of users and programs. It may be nil.
 	Connections Connections
 	// Devices names the interface that a prefix's sockets must be bound to

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -208,7 +209,7 @@ func TestNetworkLostTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log, out output
-	daemon := exec.Command(mamma, "--socket", socket, policy)
+	daemon := exec.Command(mamma, "--trace-protocol", "--socket", socket, policy)
 	daemon.Stdout, daemon.Stderr = &log, &log
 	if err := bed.Client.Start(daemon); err != nil {
 		t.Fatal(err)
@@ -274,5 +275,35 @@ func TestNetworkLostTwice(t *testing.T) {
 	}
 	if want := fmt.Sprintf("%d bytes by HTTP/3.0", size); !strings.Contains(out.String(), want) || !strings.Contains(out.String(), fmt.Sprintf("sha256 %x", hash.Sum(nil))) {
 		t.Errorf("not %s with sha256 %x:\n%s", want, hash.Sum(nil), &out)
+	}
+	checkReports(t, log.String())
+}
+
+var reported = regexp.MustCompile(`message\.flow="([0-9.]+):\d+ to ([0-9.]+):443 on interface (\d+), rtt (\d+) us, least (\d+) us, variation \d+ us, (\d+) sent, (\d+) lost, flags (0x\w+)"`)
+
+// checkReports looks whether the manager was told how the connection fared on both networks.
+// The silence of a download may be the server's, so no network is said to be silent.
+func checkReports(t *testing.T, log string) {
+	t.Helper()
+	measured, over := map[string]int{}, map[string]int{}
+	for _, m := range reported.FindAllStringSubmatch(log, -1) {
+		from, flags := m[1], m[8]
+		if m[2] != testbed.ServiceAddr4.String() || m[3] == "0" {
+			t.Errorf("%q", m[0])
+		}
+		if rtt, _ := strconv.Atoi(m[4]); rtt > 0 {
+			measured[from]++
+			if least, _ := strconv.Atoi(m[5]); rtt < 20_000 || least < 20_000 || least > rtt {
+				t.Errorf("over links that take 20 ms: %q", m[0])
+			}
+		}
+		if flags == "0x1" {
+			over[from]++
+		} else if flags != "0x0" {
+			t.Errorf("%q", m[0])
+		}
+	}
+	if len(measured) != 2 || len(over) != 2 {
+		t.Errorf("round-trip times by source %v, last reports %v\n%s", measured, over, log)
 	}
 }

@@ -57,6 +57,9 @@ type mover struct {
 	now   *path // the path in use
 	left  *path // the path used before, kept for packets under way; nil: none
 
+	ledger ledger
+	probed time.Duration // how long the network in use took to answer when it was probed; 0: it was not
+
 	state       client.Path // of now
 	notBefore   time.Time   // no attempt before
 	betterSince time.Time   // zero: no other network is better
@@ -67,9 +70,16 @@ type mover struct {
 // closes the sockets.
 func (m *mover) run() {
 	defer m.close()
-	if m.dialer.Stay {
-		<-m.conn.Context().Done()
-		return
+	defer func() { m.report(m.conn.ConnectionStats(), true, false) }()
+	reports := time.NewTicker(reportEvery)
+	defer reports.Stop()
+	for m.dialer.Stay {
+		select {
+		case <-m.conn.Context().Done():
+			return
+		case <-reports.C:
+			m.report(m.conn.ConnectionStats(), false, false)
+		}
 	}
 	next := time.NewTimer(time.Hour)
 	defer next.Stop()
@@ -77,6 +87,9 @@ func (m *mover) run() {
 		select {
 		case <-m.conn.Context().Done():
 			return
+		case <-reports.C:
+			m.report(m.conn.ConnectionStats(), false, false)
+			continue
 		case p, ok := <-m.now.socket.Changes():
 			if !ok {
 				return // the watch is closed only together with the connection
@@ -87,32 +100,44 @@ func (m *mover) run() {
 		case <-next.C:
 		}
 		now := time.Now()
-		if reason, guess := m.reason(now); reason != "" && !now.Before(m.notBefore) {
-			m.move(reason, guess, now)
+		if r := m.reason(now); r.why != "" && !now.Before(m.notBefore) {
+			m.move(r, now)
 		}
 		next.Reset(m.wait(time.Now()))
 	}
 }
 
-// rtt returns the round-trip time of the connection, 0 if it is not known.
-func (m *mover) rtt() time.Duration { return m.conn.ConnectionStats().SmoothedRTT }
+// rtt returns the round-trip time on the network in use. Before the first measurement
+// there it is the time of the probe, or 0 if there was none.
+func (m *mover) rtt() time.Duration {
+	if stats := m.conn.ConnectionStats(); m.ledger.measured(&stats) {
+		return stats.SmoothedRTT
+	}
+	return m.probed
+}
 
-// reason says why the connection should leave its network now. It returns "" if it
-// should not. guess tells that the other end may be the cause, and not the network.
-func (m *mover) reason(now time.Time) (why string, guess bool) {
+// reason is why a connection should leave its network.
+type reason struct {
+	why    string // in words, for people; "": it should stay
+	guess  bool   // a flow has stopped: the other end may be the cause, and not the network
+	silent bool   // packets that had to be answered were not
+}
+
+// reason says why the connection should leave its network now.
+func (m *mover) reason(now time.Time) reason {
 	d := m.now.socket.silence.doubt(now, m.rtt())
 	due := !d.at.IsZero() && !now.Before(d.at)
 	switch {
 	case m.state.State == client.NetworkDown:
-		return m.state.Err.Error(), false
+		return reason{why: m.state.Err.Error()}
 	case due:
-		return "silent for " + d.mute.Round(time.Millisecond).String(), !d.certain
+		return reason{why: "silent for " + d.mute.Round(time.Millisecond).String(), guess: !d.certain, silent: d.certain}
 	case m.state.State == client.NetworkSuspect && d.mute > ackDelay && !d.at.IsZero():
-		return m.state.Err.Error(), false
+		return reason{why: m.state.Err.Error()}
 	case !m.betterSince.IsZero() && now.Sub(m.betterSince) >= settled:
-		return m.state.Best.Interface + " is better", false
+		return reason{why: m.state.Best.Interface + " is better"}
 	}
-	return "", false
+	return reason{}
 }
 
 // wait returns how long nothing need be looked at, as far as is known.
@@ -148,13 +173,14 @@ func (m *mover) noteBetter(now time.Time) {
 }
 
 // move tries to move the connection to another network.
-func (m *mover) move(reason string, guess bool, begun time.Time) {
-	mv := Move{From: m.now.name(), Reason: reason}
+func (m *mover) move(r reason, begun time.Time) {
+	mv := Move{From: m.now.name(), Reason: r.why}
 	to, err := m.probe()
+	before := m.conn.ConnectionStats()
 	if err == nil {
 		// Finding another network takes a round trip. Meanwhile the doubt may have
 		// ended.
-		if still, _ := m.reason(time.Now()); still == "" {
+		if m.reason(time.Now()).why == "" {
 			err = errors.New("its network has answered meanwhile")
 		} else {
 			err = to.quic.Switch()
@@ -166,7 +192,7 @@ func (m *mover) move(reason string, guess bool, begun time.Time) {
 	now := time.Now()
 	mv.Err, mv.Duration = err, now.Sub(begun)
 	pause := pauseAfterFailure
-	if guess {
+	if r.guess {
 		// If an application falls silent now and then, its connections must not move to
 		// and fro all the time. So the pauses become longer.
 		m.guesses++
@@ -177,9 +203,11 @@ func (m *mover) move(reason string, guess bool, begun time.Time) {
 	}
 	if err == nil {
 		mv.To = to.name()
+		m.report(before, true, r.silent)
 		m.leave(to, now)
+		m.ledger, m.probed = ledger{begun: before, told: before}, to.answered
 	}
-	if err != nil || guess {
+	if err != nil || r.guess {
 		m.notBefore = now.Add(pause)
 	}
 	m.betterSince = time.Time{}
@@ -232,11 +260,13 @@ func (m *mover) probe() (*path, error) {
 		p.close()
 		return nil, err
 	}
+	begun := time.Now()
 	if err := p.quic.Probe(ctx); err != nil {
 		name := p.name()
 		m.drop(p)
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	p.answered = time.Since(begun)
 	return p, nil
 }
 

@@ -35,6 +35,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -112,7 +113,7 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 	if err != nil {
 		return nil, err
 	}
-	remote := first.socket.Remote()
+	remote, begun := first.socket.Remote(), time.Now()
 	conn, err := dial(first.transport, ctx, net.UDPAddrFromAddrPort(remote), tlsConf, conf)
 	if err != nil {
 		first.close()
@@ -122,6 +123,7 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 		dialer: d, conn: conn, remote: remote, now: first, first: first,
 		selection: client.Selection(ctx), intents: intent.FromContext(ctx),
 	}
+	m.ledger.connect = time.Since(begun)
 	go m.run()
 	return conn, nil
 }
@@ -146,7 +148,8 @@ func named(conf *tls.Config, address string) (*tls.Config, error) {
 type path struct {
 	socket    *socket
 	transport *quic.Transport
-	quic      *quic.Path // nil for the path of the handshake
+	quic      *quic.Path    // nil for the path of the handshake
+	answered  time.Duration // how long the network took to answer the probe; 0: it was not probed
 }
 
 // open opens a socket for datagrams to address. If also and ctx say something about the

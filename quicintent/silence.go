@@ -71,6 +71,7 @@ type silence struct {
 	asked   time.Time     // when the first packet since then was sent that should be answered; zero: none
 	reads   int           // number of reads that followed each other within steadyGap
 	longest time.Duration // longest time between two of them
+	busy    time.Duration // in which packets came, with gaps of up to steadyGap
 }
 
 func newSilence(now time.Time) *silence { return &silence{wake: make(chan struct{}, 1), heard: now} }
@@ -93,6 +94,8 @@ func (s *silence) received(now time.Time) {
 	s.heard, s.asked = now, time.Time{}
 	if gap > steadyGap {
 		s.reads, s.longest = 0, 0
+	} else {
+		s.busy += gap
 	}
 	if s.reads++; s.reads > 1 {
 		s.longest = max(s.longest, gap)
@@ -142,4 +145,11 @@ func (s *silence) forgive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads, s.longest = 0, 0
+}
+
+// busyFor is the time in which packets have come.
+func (s *silence) busyFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busy
 }

@@ -22,6 +22,7 @@ import (
 type current struct {
 	nets       hostNetworks
 	sampler    *pathstat.Sampler
+	flows      *pathstat.Reports
 	census     *census.Census
 	attached   *attachments
 	links      *linkDNS
@@ -154,6 +155,7 @@ func (c *current) renewLocked() *mam.View {
 	}
 	c.measuring = measurable(list, nets, c.measureAll)
 	c.sampler.Set(c.measuring)
+	c.flows.Set(c.measuring)
 	c.health.networks(now, c.cfg.Probe, list, nets, c.lookups)
 	c.budgets.networks(now, list, c.sampler.Snapshot().Bytes)
 	view := c.publishLocked()
@@ -200,7 +202,7 @@ func (c *current) publishLocked() *mam.View {
 	c.budgets.apply(prefixes)
 	own, other := c.domains.route(c.list, c.lookups, lookup{c.resolvers.unbound})
 	v := &mam.View{
-		Time: time.Now(), Epoch: c.epoch, Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
+		Time: time.Now(), Epoch: c.epoch, Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Reports: c.flows, Connections: c.census,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: other, Resolvers: own, NameServers: nameServers(c.list),
 		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), Configured: addressed(c.snapshot), Told: told(c.list, c.heard), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),

@@ -71,6 +71,7 @@ type Daemon struct {
 
 	nets     hostNetworks          // which networks there are
 	sampler  *pathstat.Sampler     // what they carry
+	flows    *pathstat.Reports     // what programs say of their datagrams
 	census   *census.Census        // whose connections use them
 	attached *attachments          // what they are attached to
 	links    *linkDNS              // their name servers
@@ -163,12 +164,13 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.sampler = pathstat.New(pathstat.Options{
 		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
 	}, d.log)
+	d.flows = pathstat.NewReports(nil)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
 		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
 	options := mam.Options{
 		Logger: d.log, Trace: d.opts.Trace, Keep: cfg.Decisions.Keep,
-		OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided,
+		OnReport: d.reported, OnFlow: d.flow, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided,
 	}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
@@ -193,7 +195,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.current = &current{
-		nets: d.nets, sampler: d.sampler, census: d.census, attached: d.attached, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
+		nets: d.nets, sampler: d.sampler, flows: d.flows, census: d.census, attached: d.attached, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1), routed: &routeState{},
 	}
 }
@@ -298,6 +300,14 @@ func (d *Daemon) reported(rec mam.Record) {
 	d.health.reported(rec)
 }
 
+// flow takes what a client reports of datagrams of its own. It must return at once.
+func (d *Daemon) flow(f *mam.FlowReport) {
+	d.flows.Add(f.App.UID, &pathstat.FlowReport{
+		Over: f.Over, Remote: f.Remote.Addr(), Port: f.Local.Port(), RTT: f.RTT, RTTVar: f.Var, Sent: f.Sent, Lost: f.Lost, Last: f.Last,
+	})
+	d.health.flow(f)
+}
+
 // resumed is called when the host has slept: what was known before may be of other
 // networks. slept is 0 if nobody says how long.
 func (d *Daemon) resumed(slept time.Duration) {
@@ -313,6 +323,7 @@ func (d *Daemon) resumed(slept time.Duration) {
 func (d *Daemon) forget(iface string) int {
 	n := d.attached.memory.Forget(iface)
 	d.sampler.Forget(iface)
+	d.flows.Forget(iface)
 	d.attached.save(false)
 	return n
 }

@@ -32,8 +32,9 @@ type healthWatch struct {
 	unbound lookup
 	changed func() // called by run when the judgement has changed; no lock is held
 
-	reports chan mam.Record // clients' reports that wait
-	poked   chan struct{}   // one slot; makes run look at the state
+	reports  chan mam.Record // clients' reports that wait
+	silences chan silence    // of networks that clients' datagrams have left
+	poked    chan struct{}   // one slot; makes run look at the state
 
 	mu       sync.Mutex
 	tracker  health.Tracker
@@ -64,7 +65,7 @@ type judgement struct {
 func newHealthWatch(unbound lookup, changed func(), log *slog.Logger) *healthWatch {
 	return &healthWatch{
 		log: log, unbound: unbound, changed: changed,
-		reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1),
+		reports: make(chan mam.Record, maxReports), silences: make(chan silence, maxReports), poked: make(chan struct{}, 1),
 	}
 }
 
@@ -128,6 +129,24 @@ func (h *healthWatch) flows(now, seen time.Time, flows map[policy.PrefixID]paths
 func (h *healthWatch) reported(rec mam.Record) {
 	select {
 	case h.reports <- rec:
+	default:
+	}
+}
+
+// silence is a network over which a destination did not answer a client's datagrams any
+// more, while it did over another one.
+type silence struct {
+	health.Connect
+	at time.Time // when it was reported
+}
+
+// flow takes what a client reports of its datagrams. It drops it if too many wait.
+func (h *healthWatch) flow(f *mam.FlowReport) {
+	if !f.Silent {
+		return
+	}
+	select {
+	case h.silences <- silence{health.Connect{Prefix: f.Over, UID: f.App.UID, Remote: f.Remote.Addr().String(), Elsewhere: true}, time.Now()}:
 	default:
 	}
 }
@@ -217,6 +236,12 @@ func (h *healthWatch) run(ctx context.Context) error {
 			return g.Wait()
 		case rec := <-h.reports:
 			h.heard(&rec)
+		case s := <-h.silences:
+			h.update(func(now time.Time) {
+				if at := h.stays[s.Prefix]; !at.offered.IsZero() && !s.at.Before(at.offered) {
+					h.tracker.Connect(now, s.Connect)
+				}
+			})
 		case r := <-results:
 			if last[r.id].stay == r.stay {
 				last[r.id] = lastProbe{r.stay, time.Now(), last[r.id].count}

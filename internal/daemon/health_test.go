@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -198,6 +199,37 @@ func TestProbeNotByOwnNameServer(t *testing.T) {
 			t.Errorf("%v is probed by %s, which is this host", jobs[0].id, server)
 		}
 	}
+}
+
+// Networks on which a user's datagrams were not answered, while they were elsewhere, are
+// avoided for this user.
+func TestWatchSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, list := watch(t, twoNetworks+"probe { when = \"never\" }")
+		h.changed = func() {}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.run(ctx) }()
+		wlan := list[0].prefix.ID
+		report := func(silent bool) {
+			for range 3 {
+				h.flow(&mam.FlowReport{App: policy.App{UID: 7}, Over: wlan, Remote: netip.MustParseAddrPort("192.0.2.1:443"), Last: true, Silent: silent})
+				synctest.Wait()
+			}
+		}
+		report(false)
+		if got := h.judgement(); len(got.avoid) > 0 || got.health[wlan].State != policy.Up {
+			t.Errorf("flows that have ended: %+v", got)
+		}
+		report(true)
+		if got := h.judgement().avoid; len(got) != 1 || !slices.Equal(got[7], []policy.PrefixID{wlan}) {
+			t.Errorf("avoided after three silences: %v", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Reports are judged at once, and their effect ends by itself in time. Each change is

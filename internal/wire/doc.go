@@ -107,4 +107,12 @@
 //	                   uint16 reserved, 0
 //	                   address of the prefix, the four texts without NUL, the
 //	                   addresses; an address is 16 or 28 bytes by its family
+//	0x53 flow          uint32 mask of FlowFlags
+//	                   uint32 index of the interface, 0 if unknown
+//	                   three uint32: round-trip time, the least, its variation, in
+//	                          microseconds
+//	                   uint32 packets sent since the report before
+//	                   uint32 packets lost since then
+//	                   local address, remote address; each is 16 or 28 bytes by
+//	                   its family
 package wire

@@ -257,6 +257,9 @@ func (e *encoder) extensions(m *Message) {
 	if m.Watch != nil {
 		e.watch(m.Watch)
 	}
+	if m.Flow != nil {
+		e.flow(m.Flow)
+	}
 }
 
 func (e *encoder) selection(list []Preference) {

@@ -102,6 +102,8 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		if err = decodeNetwork(v, &m.Networks[len(m.Networks)-1]); err != nil {
 			m.Networks = m.Networks[:len(m.Networks)-1]
 		}
+	case TagFlow:
+		m.Flow, err = decodeFlow(v)
 	case TagTransfer:
 		if len(v) < transferSize {
 			return errLength

@@ -55,6 +55,7 @@ const (
 	TagLeased           Tag = 0x50
 	TagWatch            Tag = 0x51
 	TagNetwork          Tag = 0x52
+	TagFlow             Tag = 0x53
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -111,6 +112,7 @@ const (
 	FeatureCosts       Features = 1024
 	FeatureLeases      Features = 2048
 	FeatureNetworks    Features = 4096
+	FeatureFlows       Features = 8192
 )
 
 // Address families, socket types and protocols in messages. They are the numbers of
@@ -163,6 +165,7 @@ type Message struct {
 	Leased      []LeaseUse
 	Watch       *Watch
 	Networks    []Network // best first
+	Flow        *Flow
 }
 
 // SetMember is an idle socket of a socket set.

@@ -76,6 +76,9 @@ func (m *Message) LogValue() slog.Value {
 	if w := m.Watch; w != nil {
 		add(TagWatch, true, w.text())
 	}
+	if f := m.Flow; f != nil {
+		add(TagFlow, true, f.text())
+	}
 	for i := range m.Networks {
 		attrs = append(attrs, slog.String(fmt.Sprintf("%v_%d", TagNetwork, i), m.Networks[i].text()))
 	}

@@ -50,6 +50,7 @@ func TestLogValue(t *testing.T) {
 		Lease:     &Lease{Milliseconds: 10, Uses: 2, Bytes: 3, Flags: LeaseAnyName, Ignored: 8, SizeTo: 9, View: 4, Measurements: 5, Networks: []Generation{{2, 6}}},
 		Leased:    []LeaseUse{{uuid.UUID{15: 1}, 3, 2, 20}},
 		Watch:     &Watch{Generation: 255, Milliseconds: 1000, Total: 2},
+		Flow:      &Flow{Flags: FlowOver, Index: 3, RTT: 9, MinRTT: 8, RTTVar: 7, Sent: 6, Lost: 5, Local: SockAddr{AddrPort: netip.MustParseAddrPort("10.64.3.9:40000")}, Remote: SockAddr{AddrPort: netip.MustParseAddrPort("192.0.2.1:443")}},
 		Networks: []Network{{
 			Index: 3, Health: PathDown, Cost: Cost{Cost: CostMetered}, Flags: NetworkDefault, RTT: 7, Loss: 8, Down: 9, Up: 10, Prefix: netip.MustParsePrefix("192.0.2.0/24"),
 			Interface: "wlan0", Name: "home", Device: "wlan0", Reason: "a\nb", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")},
@@ -76,6 +77,7 @@ func TestLogValue(t *testing.T) {
 				`m.lease="10 ms, 2 uses, 3 bytes, flags 0x1, ignored intents 0x8, sizes 0 to 9, view 4, measurements 5, network 2 at 6" ` +
 				`m.leased_0="00000000-0000-0000-0000-000000000001: 3 uses, 2 connected, latest in 20 ms" ` +
 				`m.watch="generation ff, 1000 ms, 2 in all" ` +
+				`m.flow="10.64.3.9:40000 to 192.0.2.1:443 on interface 3, rtt 9 us, least 8 us, variation 7 us, 6 sent, 5 lost, flags 0x1" ` +
 				`m.network_0="192.0.2.0/24 on \"wlan0\", index 3, health 2, cost 1, flags 0x1, rtt 7 us, loss 8, down 9, up 10, name \"home\", device \"wlan0\", because \"a\\nb\" 192.0.2.7"`,
 		},
 	} {

@@ -169,6 +169,10 @@ func everything() *Message {
 		},
 		Leased: []LeaseUse{{uuid.UUID{9}, 5, 4, 30}, {uuid.UUID{8}, 1, 0, 0}},
 		Watch:  &Watch{Generation: 1 << 63, Milliseconds: 1000, Total: 300},
+		Flow: &Flow{
+			Flags: FlowOver | FlowSilent, Index: 3, RTT: 12_000, MinRTT: 9000, RTTVar: 700, Sent: 100, Lost: math.MaxUint32,
+			Local: sa("10.64.3.9:40000"), Remote: sa("[fd77:1::2]:443"),
+		},
 		Networks: []Network{
 			{
 				Index: 3, Health: PathSuspect, Cost: Cost{CostMetered, 1 << 40}, Flags: NetworkDefault | NetworkOffered | NetworkRadio, Since: 1_800_000_000_000,
@@ -299,7 +303,7 @@ func TestNames(t *testing.T) {
 		{Action(99).String(), "action(99)"},
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
-		{(FeatureReason | 1<<13).String(), "reason+0x2000"},
+		{(FeatureReason | 1<<14).String(), "reason+0x4000"},
 		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
 		{SelectionText([]Preference{{ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {ByInterface, WantPrefer, "wlan0"}}),
 			"require network home, prohibit cost expensive, prefer interface wlan0"},

@@ -21,7 +21,7 @@ import (
 
 // Features are all extensions.
 const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases | wire.FeatureNetworks
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases | wire.FeatureNetworks | wire.FeatureFlows
 
 // Daemon is a manager that answers on a Unix socket.
 type Daemon struct {
