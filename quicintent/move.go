@@ -202,6 +202,7 @@ func (m *mover) move(r reason, begun time.Time) {
 		m.guesses = 0
 	}
 	if err == nil {
+		m.wake(to)
 		mv.To = to.name()
 		m.report(before, true, r.silent)
 		m.leave(to, now)
@@ -212,6 +213,15 @@ func (m *mover) move(r reason, begun time.Time) {
 	}
 	m.betterSince = time.Time{}
 	m.tell(mv)
+}
+
+// wake makes quic-go switch to the path at once. Switch only notes which path is to be
+// used. If nothing is to be sent, the peer would go on sending to the old path, until
+// something else happens. A path that is closed before it is probed sends nothing.
+func (m *mover) wake(to *path) {
+	if p, err := m.conn.AddPath(to.transport); err == nil {
+		_ = p.Close()
+	}
 }
 
 func (m *mover) tell(mv Move) {
