@@ -3,6 +3,7 @@ package scopes
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,8 @@ func (e *Engine) classify() {
 	e.classes = map[string]*class{}
 	gone := e.groups
 	e.groups, e.where = map[uint64]*class{}, map[string]uint64{}
-	if err := e.tree.look("/", e.group); err != nil {
+	e.tree.believed = e.believed
+	if err := e.tree.look("/", e.group, e.forget); err != nil {
 		e.problem("control groups", err)
 	}
 	for id := range gone {
@@ -43,7 +45,7 @@ func (e *Engine) group(path string, id uint64) {
 	switch {
 	case errors.Is(err, hook.ErrFull):
 		// The kernel treats a group that it does not know like the group above.
-		e.log.Debug("a control group too many", "cgroup", path)
+		e.problem("control group "+path+", which is treated like the one above it", err)
 	case err != nil:
 		e.problem("control group "+path, err)
 		return
@@ -86,6 +88,12 @@ func (e *Engine) dropClass(c *class) {
 	}
 }
 
+// forget is for a group that is gone, or is treated like the one above it from now on.
+func (e *Engine) forget(path string, id uint64) {
+	delete(e.where, path)
+	e.dropGroup(id)
+}
+
 func (e *Engine) dropGroup(id uint64) {
 	if err := e.table.DropGroup(id); err != nil {
 		e.log.Debug("a control group stays", "err", err)
@@ -109,14 +117,27 @@ func (e *Engine) groupChanged(ev inotifyEvent) {
 	}
 	switch {
 	case ev.mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0 && ev.mask&unix.IN_ISDIR != 0:
-		e.tree.drop(at, e.dropGroup)
-		delete(e.where, at)
-	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && ev.mask&unix.IN_ISDIR != 0, ev.mask&unix.IN_ATTRIB != 0 && ev.name == "":
-		// The owner of a directory decides whose word counts for the names in it.
-		if err := e.tree.look(at, e.group); err != nil && !gone(err) {
+		e.tree.drop(at, e.forget)
+	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && ev.mask&unix.IN_ISDIR != 0,
+		// The owner of a directory decides whose word counts for the names in it. A group
+		// that is not watched itself is seen in the one above.
+		ev.mask&unix.IN_ATTRIB != 0 && e.tree.changed(at):
+		err := e.tree.look(at, e.group, e.forget)
+		switch {
+		case err == nil, gone(err):
+		case errors.Is(err, errGiven):
+			e.log.Debug("a control group is not looked at", "cgroup", at, "err", err)
+		default:
 			e.problem("control group "+at, err)
 		}
 	}
+}
+
+// believed tells whether a user's names of control groups may count in some scope.
+func (e *Engine) believed(uid uint32) bool {
+	return ours(uid) || slices.ContainsFunc(e.scopes, func(s *scope) bool {
+		return len(s.Units)+len(s.Slices)+len(s.Groups) > 0 && slices.Contains(s.users, uid)
+	})
 }
 
 // ownGroup returns the path of this process's control group from the root of the tree that

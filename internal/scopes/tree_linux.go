@@ -23,10 +23,30 @@ type tree struct {
 	fd     int
 	events chan inotifyEvent
 
-	dirs  map[int32]string  // by watch
-	watch map[string]int32  // by path from the root
-	ids   map[string]uint64 // of groups
+	dirs   map[int32]string // by watch
+	groups map[string]*node // by path from the root
+	given  map[uint32]int   // number of known groups that each user has given a name
+	// believed tells whether the names that a user gives to groups may count. The groups
+	// of others are treated like the group above them, so they are not looked at.
+	believed func(uid uint32) bool
+	number   func(path string) (uint64, error) // hook.GroupID; tests have another
 }
+
+// node is a control group that the tree knows.
+type node struct {
+	id    uint64
+	watch int32  // -1: none
+	owner giver  // who can make groups in it
+	by    uint32 // who gave it its name
+}
+
+// maxNamed bounds the known groups of a user, and maxAllNamed those of all users
+// together. Root and mamma's user have no bound. Without bounds, a user whose names count
+// could leave no room for the groups of the system, and these would be in no scope.
+const (
+	maxNamed    = 1024
+	maxAllNamed = 8192
+)
 
 // inotifyEvent is one event. The zero value means that events were lost.
 type inotifyEvent struct {
@@ -44,7 +64,8 @@ func openTree(root string) (*tree, error) {
 	}
 	t := &tree{
 		root: filepath.Clean(root), fd: fd, file: os.NewFile(uintptr(fd), "inotify"), events: make(chan inotifyEvent),
-		dirs: map[int32]string{}, watch: map[string]int32{}, ids: map[string]uint64{},
+		dirs: map[int32]string{}, groups: map[string]*node{}, given: map[uint32]int{},
+		believed: ours, number: hook.GroupID,
 	}
 	return t, nil
 }
@@ -82,36 +103,155 @@ func (t *tree) run(stop <-chan struct{}) {
 // interest is what the kernel is to report of a directory.
 const interest = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW | unix.IN_ATTRIB
 
-// look calls each for the group at path at, which begins at the root, and for all groups
-// below. Watching begins before reading, so that no new group is missed in between.
-func (t *tree) look(at string, each func(path string, id uint64)) error {
+// ours tells whether a user's word counts in any case: that of root and of mamma's user.
+func ours(uid uint32) bool { return uid == 0 || int64(uid) == int64(os.Geteuid()) }
+
+// errGiven means that a user has made so many groups that others are not looked at.
+var errGiven = errors.New("further control groups of this user are treated like those above them")
+
+// maxErrors is how many errors are returned about the groups in one group.
+const maxErrors = 4
+
+// look calls each for the group at path at, which begins at the root, and for the groups
+// below whose names may count. It calls forget for those that were known, and whose names
+// cannot count any more. Watching begins before reading, so that no new group is missed.
+func (t *tree) look(at string, each, forget func(path string, id uint64)) error {
 	full := filepath.Join(t.root, at)
-	wd, err := unix.InotifyAddWatch(t.fd, full, interest)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", full, os.NewSyscallError("inotify_add_watch", err))
-	}
-	id, err := hook.GroupID(full)
+	n, err := t.node(at)
 	if err != nil {
 		return err
 	}
-	if old, ok := t.dirs[int32(wd)]; ok && old != at {
-		delete(t.watch, old)
+	id, err := t.number(full)
+	if err != nil {
+		t.drop(at, forget)
+		return err
 	}
-	t.dirs[int32(wd)], t.watch[at], t.ids[at] = at, int32(wd), id
-	each(at, id)
+	if n.id != 0 && n.id != id { // an earlier group at the same path, whose end was not seen
+		forget(at, n.id)
+	}
+	n.id = id
+	var errs []error
+	if err := t.follow(at, n); err != nil {
+		if gone(err) {
+			t.drop(at, forget)
+			return err
+		}
+		errs = append(errs, err) // the groups that are there now can be looked at all the same
+	}
+	each(at, n.id)
+	if !t.counts(n.owner) {
+		t.dropBelow(at, forget)
+		return errors.Join(errs...)
+	}
 	entries, err := os.ReadDir(full)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
-	var errs []error
 	for _, e := range entries {
-		if e.IsDir() {
-			if err := t.look(join(at, e.Name()), each); err != nil && !gone(err) {
-				errs = append(errs, err)
-			}
+		if !e.IsDir() {
+			continue
+		}
+		below := join(at, e.Name())
+		err := t.look(below, each, forget)
+		if err != nil && !gone(err) && len(errs) < maxErrors {
+			errs = append(errs, err)
+		}
+		if errors.Is(err, errGiven) && t.groups[below] == nil {
+			break // the others here are by the same user
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// node returns what is known of a group, and begins to know it.
+func (t *tree) node(at string) (*node, error) {
+	if n := t.groups[at]; n != nil {
+		return n, nil
+	}
+	by := giver{}
+	if at != "/" {
+		var err error
+		if by, err = giverOf(filepath.Dir(filepath.Join(t.root, at))); err != nil {
+			return nil, err
+		}
+	}
+	if !ours(by.uid) && (t.given[by.uid] >= maxNamed || t.others() >= maxAllNamed) {
+		return nil, fmt.Errorf("user %d: %w", by.uid, errGiven)
+	}
+	n := &node{watch: -1, by: by.uid}
+	t.groups[at] = n
+	t.given[by.uid]++
+	return n, nil
+}
+
+// others is how many groups have names from others than root and mamma's user.
+func (t *tree) others() int {
+	sum := 0
+	for uid, count := range t.given {
+		if !ours(uid) {
+			sum += count
+		}
+	}
+	return sum
+}
+
+// counts tells whether names may count that can be given by g.
+func (t *tree) counts(g giver) bool { return !g.open && t.believed(g.uid) }
+
+// follow finds out who can make groups in a group. If their names count, it watches the
+// group, and else it ends that.
+func (t *tree) follow(at string, n *node) (err error) {
+	full := filepath.Join(t.root, at)
+	for {
+		if n.owner, err = giverOf(full); err != nil {
+			return err
+		}
+		if !t.counts(n.owner) {
+			t.unwatch(n)
+			return nil
+		}
+		wd, err := unix.InotifyAddWatch(t.fd, full, interest)
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", full, os.NewSyscallError("inotify_add_watch", err))
+		}
+		if int32(wd) == n.watch {
+			return nil
+		}
+		delete(t.dirs, n.watch) // of an earlier group at the same path
+		if old, ok := t.dirs[int32(wd)]; ok && t.groups[old] != nil {
+			t.groups[old].watch = -1
+		}
+		t.dirs[int32(wd)], n.watch = at, int32(wd)
+		// The owner may have changed before the watch began.
+	}
+}
+
+// changed tells whether others than before can make groups in a known group.
+func (t *tree) changed(at string) bool {
+	n := t.groups[at]
+	if n == nil {
+		return false
+	}
+	owner, err := giverOf(filepath.Join(t.root, at))
+	return err == nil && owner != n.owner
+}
+
+// unwatch ends the watch of a group, which may be gone with its directory already.
+func (t *tree) unwatch(n *node) {
+	if n.watch >= 0 {
+		_, _ = unix.InotifyRmWatch(t.fd, uint32(n.watch))
+		delete(t.dirs, n.watch)
+		n.watch = -1
+	}
+}
+
+// giverOf finds out who can make groups in a directory.
+func giverOf(dir string) (giver, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return giver{}, os.NewSyscallError("lstat", err)
+	}
+	return giver{st.Uid, st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0}, nil
 }
 
 // gone tells whether an error says that a group was removed meanwhile.
@@ -124,20 +264,31 @@ func join(at, name string) string {
 	return at + "/" + name
 }
 
-// drop forgets the group at path at and all groups below, and calls each for them.
-func (t *tree) drop(at string, each func(id uint64)) {
-	for p, id := range t.ids {
-		if p != at && !strings.HasPrefix(p, at+"/") {
-			continue
+// drop forgets the group at path at and all groups below, and calls forget for each.
+func (t *tree) drop(at string, forget func(path string, id uint64)) {
+	t.dropOne(at, forget)
+	t.dropBelow(at, forget)
+}
+
+func (t *tree) dropBelow(at string, forget func(path string, id uint64)) {
+	for p := range t.groups {
+		if p != at && strings.HasPrefix(p, strings.TrimSuffix(at, "/")+"/") {
+			t.dropOne(p, forget)
 		}
-		if wd, ok := t.watch[p]; ok {
-			_, _ = unix.InotifyRmWatch(t.fd, uint32(wd)) // it is gone with its directory
-			delete(t.dirs, wd)
-		}
-		delete(t.watch, p)
-		delete(t.ids, p)
-		each(id)
 	}
+}
+
+func (t *tree) dropOne(at string, forget func(path string, id uint64)) {
+	n := t.groups[at]
+	if n == nil {
+		return
+	}
+	t.unwatch(n)
+	delete(t.groups, at)
+	if t.given[n.by]--; t.given[n.by] == 0 {
+		delete(t.given, n.by)
+	}
+	forget(at, n.id)
 }
 
 // place returns the names on the way to a group, and who gave them. An error means that the
@@ -149,12 +300,11 @@ func (t *tree) place(at string) (*place, error) {
 		if name == "" {
 			break
 		}
-		var st unix.Stat_t
-		if err := unix.Lstat(dir, &st); err != nil {
-			return nil, os.NewSyscallError("lstat", err)
+		by, err := giverOf(dir)
+		if err != nil {
+			return nil, err
 		}
-		p.names = append(p.names, name)
-		p.givers = append(p.givers, giver{st.Uid, st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0})
+		p.names, p.givers = append(p.names, name), append(p.givers, by)
 		dir = filepath.Join(dir, name)
 	}
 	return p, nil

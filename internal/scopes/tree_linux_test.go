@@ -1,0 +1,145 @@
+package scopes
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// newTree watches a folder as if it held control groups.
+func newTree(t *testing.T, believed ...uint32) (*tree, func(names ...string)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give folders to other users")
+	}
+	root := t.TempDir()
+	tr, err := openTree(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tr.close)
+	tr.believed = func(uid uint32) bool { return ours(uid) || slices.Contains(believed, uid) }
+	tr.number = func(path string) (uint64, error) {
+		var st unix.Stat_t
+		err := unix.Lstat(path, &st)
+		return st.Ino, err
+	}
+	return tr, func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// known collects what a tree tells of.
+type known map[string]uint64
+
+func (k known) add(path string, id uint64)    { k[path] = id }
+func (k known) forget(path string, id uint64) { delete(k, path) }
+
+func (k known) paths() []string {
+	var list []string
+	for p := range k {
+		list = append(list, p)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// A user whose names count nowhere makes as many groups as the kernel permits. They take
+// no room, are not watched, and do not delay what is told of others.
+func TestStrangersGroupsTakeNoRoom(t *testing.T) {
+	tr, mkdir := newTree(t)
+	mkdir("user.slice", "user.slice/alice", "system.slice", "system.slice/backup.service")
+	own := filepath.Join(tr.root, "user.slice/alice")
+	if err := os.Chown(own, alice, alice); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		mkdir("user.slice/alice/" + strconv.Itoa(i))
+	}
+	k := known{}
+	if err := tr.look("/", k.add, k.forget); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/", "/system.slice", "/system.slice/backup.service", "/user.slice", "/user.slice/alice"}; !slices.Equal(k.paths(), want) {
+		t.Errorf("known: %q, want %q", k.paths(), want)
+	}
+	if n := tr.groups["/user.slice/alice"]; n == nil || n.watch >= 0 {
+		t.Errorf("what alice makes is watched: %+v", n)
+	}
+	// When the folder becomes root's, the names in it count, and no more when it does not.
+	for _, uid := range []int{0, alice} {
+		if err := os.Chown(own, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+		if !tr.changed("/user.slice/alice") {
+			t.Error("another owner is no change")
+		}
+		if err := tr.look("/user.slice/alice", k.add, k.forget); err != nil {
+			t.Fatal(err)
+		}
+		if _, there := k["/user.slice/alice/0"]; there != (uid == 0) {
+			t.Errorf("of user %d: %q", uid, k.paths())
+		}
+	}
+	if err := os.Chmod(own, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if tr.changed("/user.slice/alice") {
+		t.Error("a mode that lets in nobody else is a change")
+	}
+}
+
+// A user whose names count has a bounded number of groups, and leaves room for others.
+func TestGroupsOfAUserAreBounded(t *testing.T) {
+	tr, mkdir := newTree(t, alice, bob)
+	mkdir("alice", "bob", "bob/one")
+	for _, u := range []struct {
+		name string
+		uid  int
+	}{{"alice", alice}, {"bob", bob}} {
+		if err := os.Chown(filepath.Join(tr.root, u.name), u.uid, u.uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range maxNamed + 10 {
+		mkdir("alice/" + strconv.Itoa(i))
+	}
+	k := known{}
+	if err := tr.look("/", k.add, k.forget); !errors.Is(err, errGiven) {
+		t.Errorf("so many groups: %v", err)
+	}
+	if want := maxNamed + 4; len(k) != want { // the root, both users, and what bob made
+		t.Errorf("%d groups are known, want %d", len(k), want)
+	}
+	if _, ok := k["/bob/one"]; !ok {
+		t.Error("the group of another user is not known")
+	}
+	// Those that are gone make room.
+	for p := range k {
+		if filepath.Dir(p) == "/alice" {
+			tr.drop(p, k.forget)
+			if err := os.Remove(filepath.Join(tr.root, p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := tr.look("/alice", k.add, k.forget); err != nil {
+		t.Error(err)
+	}
+	if len(k) != 14 {
+		t.Errorf("%d groups are known, want 14", len(k))
+	}
+	if tr.drop("/", k.forget); len(k) != 0 || len(tr.groups) != 0 || len(tr.dirs) != 0 || len(tr.given) != 0 {
+		t.Errorf("left: %d, %d, %d, %v", len(k), len(tr.groups), len(tr.dirs), tr.given)
+	}
+}
