@@ -33,6 +33,7 @@ func callerOf(r *socks.Request) rules.Caller {
 	case err == nil:
 		c := rules.Caller{Known: true, UID: uid}
 		c.PID, c.Executable = processWithSocket(uid, inode)
+		c.Doubtful = c.Executable != "" && !rules.IsAt(c.PID, c.Executable)
 		return c
 	case r.Client.Addr().IsValid() && !r.Loopback() && !isOwnAddress(r.Client.Addr()):
 		return rules.Caller{Elsewhere: true}
@@ -54,6 +55,7 @@ func peerOf(r *socks.Request) rules.Caller {
 	c := rules.Caller{Known: true, UID: cred.UID}
 	if pid := int(cred.PID); hasProcess(cred.UID, pid) {
 		c.PID, c.Executable = pid, rules.Executable(pid)
+		c.Doubtful = c.Executable != "" && !rules.IsAt(pid, c.Executable)
 	}
 	return c
 }

@@ -41,7 +41,11 @@ type mistake struct {
 
 func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 	said, mistake := c.said(r)
-	s := towards(r, dest, func() rules.Caller { return c.who(r) })
+	s := towards(r, dest, func() rules.Caller {
+		who := c.who(r)
+		who.Doubtful = false // the path will do: intents give no access
+		return who
+	})
 	var usual func() intent.Set
 	if c.learnt != nil {
 		usual = func() intent.Set { return c.learnt.Typical(habits.Dest(dest)) }

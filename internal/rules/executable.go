@@ -16,3 +16,19 @@ func Executable(pid int) string {
 	}
 	return strings.TrimSuffix(exe, " (deleted)") // the kernel adds this, see proc(5)
 }
+
+// IsAt tells whether a process runs the file that this process finds at a path, which is
+// that of Executable. In a mount namespace of its own, every user can give every program
+// any path. If the process has this process's mounts, the path is right even if another
+// file has taken its place since.
+func IsAt(pid int, path string) bool {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	runs, err1 := os.Stat(dir + "/exe")
+	there, err2 := os.Stat(path)
+	if err1 == nil && err2 == nil && os.SameFile(runs, there) {
+		return true
+	}
+	own, err1 := os.Readlink("/proc/self/ns/mnt")
+	theirs, err2 := os.Readlink(dir + "/ns/mnt")
+	return err1 == nil && err2 == nil && own == theirs
+}

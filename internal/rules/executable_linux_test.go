@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
 // A program keeps its path when its file is replaced while it runs, as by an upgrade.
@@ -63,5 +65,68 @@ func TestExecutable(t *testing.T) {
 	}
 	if got := Executable(cmd.Process.Pid); got != copied {
 		t.Errorf("of a program that was removed: %q, want %q", got, copied)
+	}
+	if !IsAt(cmd.Process.Pid, copied) {
+		t.Error("a program that was removed is not believed to have had its path")
+	}
+}
+
+// In a mount namespace of its own, a user gives a program the path of another one.
+func TestIsAtInOtherMounts(t *testing.T) {
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("needs the program cat: ", err)
+	}
+	if cat, err = filepath.EvalSymlinks(cat); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"mount", "unshare", "sh"} {
+		if _, err := exec.LookPath(path); err != nil {
+			t.Skip("needs the programs mount, unshare and sh: ", err)
+		}
+	}
+	dir := t.TempDir()
+	content, err := os.ReadFile(cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, victim := filepath.Join(dir, "own"), filepath.Join(dir, "victim")
+	for _, f := range []string{own, victim} {
+		if err := os.WriteFile(f, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		script string
+		want   bool
+	}{
+		{`exec "$2"`, true}, // it is the file, whatever else is mounted
+		{`mount --bind "$1" "$2" && exec "$2"`, false},
+	} {
+		cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", tt.script, "sh", own, victim)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = in.Write([]byte("x"))
+		if err == nil {
+			_, err = io.ReadFull(out, make([]byte, 1)) // it runs
+		}
+		exe, at := Executable(cmd.Process.Pid), IsAt(cmd.Process.Pid, victim)
+		_ = in.Close()
+		_ = cmd.Wait()
+		if err != nil {
+			required.Lacking(t, "needs mount namespaces: %v", err)
+		}
+		if exe != victim || at != tt.want {
+			t.Errorf("%s: runs %q, is there: %v; want %q, %v", tt.script, exe, at, victim, tt.want)
+		}
 	}
 }

@@ -59,6 +59,9 @@ type Caller struct {
 	UID        uint32
 	PID        int    // 0 if it could not be read
 	Executable string // path, "" if it could not be read
+	// Doubtful tells that the file that this process finds at Executable may be another
+	// one (see IsAt). Then it cannot be found out whether a path fits.
+	Doubtful bool
 }
 
 // String returns the name of the program or the user; "" if neither is known.
@@ -111,7 +114,7 @@ func (m *Match) caller(who Caller) Verdict {
 		switch {
 		case who.Elsewhere, who.Executable != "" && !m.process(who.Executable):
 			return No
-		case who.Executable == "":
+		case who.Executable == "", who.Doubtful && !slices.Contains(m.Processes, path.Base(who.Executable)):
 			result = Unknown
 		}
 	}
