@@ -176,9 +176,9 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 	}
 	resp.Request = req
 	switch {
-	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset == 0:
+	case offset == 0 && refusesRange(resp.StatusCode):
 		_ = resp.Body.Close()
-		return nil, nil // the representation may be empty, which no range fits
+		return nil, nil // the caller has asked for no range
 	case resp.StatusCode != http.StatusPartialContent:
 		if resp.StatusCode == http.StatusOK && resp.ContentLength >= 0 {
 			t.sizes.learn(pattern, resp.ContentLength)
@@ -213,6 +213,20 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 	complete(resp, r.size, offset)
 	resp.Body = d.body
 	return resp, nil
+}
+
+// refusesRange tells whether a status may be an answer to the field Range only, so that
+// a request without it may succeed. 416 is also the answer about an empty
+// representation, which no range fits. Filters and signed URLs refuse unexpected fields
+// with other statuses.
+func refusesRange(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusPreconditionFailed,
+		http.StatusRequestedRangeNotSatisfiable, http.StatusExpectationFailed, http.StatusUnprocessableEntity,
+		http.StatusInternalServerError, http.StatusNotImplemented, http.StatusBadGateway:
+		return true
+	}
+	return false
 }
 
 // complete turns the header of the first part into a header of the whole.

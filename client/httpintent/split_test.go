@@ -261,6 +261,42 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.ResponseWriter.Write(p)
 }
 
+// A server or a filter before it that refuses ranges gives what it gives without them.
+func TestSplitRefused(t *testing.T) {
+	for _, status := range []int{400, 403, 405, 406, 412, 416, 417, 422, 500, 501, 502} {
+		o := startOrigin(t, 2_500_001, false)
+		o.odd = func(_ int, _ string, w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Range") == "" {
+				return false
+			}
+			w.WriteHeader(status)
+			return true
+		}
+		resp, err := splitting(t, o, twoNetworks).RoundTrip(wanted(bulk(t.Context()), t, o.URL+"/file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || err != nil || !bytes.Equal(got, o.data) {
+			t.Errorf("%d: status %s, %d bytes, %v", status, resp.Status, len(got), err)
+		}
+	}
+	o := startOrigin(t, 1000, false)
+	o.odd = func(_ int, _ string, w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	}
+	resp, err := splitting(t, o, twoNetworks).RoundTrip(wanted(bulk(t.Context()), t, o.URL+"/file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound || o.n != 1 {
+		t.Errorf("status %s after %d requests", resp.Status, o.n)
+	}
+}
+
 // If a response cannot be split, or there is one network, there is one ordinary
 // request.
 func TestNotSplit(t *testing.T) {
