@@ -42,7 +42,7 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 		return nil, err
 	}
 	if !ok {
-		dec.err = errNoSay
+		dec.err = errNotDecided
 		return dec, nil
 	}
 	var members []wire.SetMember
@@ -151,7 +151,7 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 		p, err = d.daemon().decide(ctx, p.target, false, nil)
 	}
 	if err != nil {
-		if err == errNoSay {
+		if err == errNotDecided {
 			err = nil
 		}
 		return d.dialPlainly(ctx, &dec.target, begun, err)

@@ -498,7 +498,7 @@ func TestDialOtherNetworks(t *testing.T) {
 		}
 	}
 	if n := len(f.requests()); n != 0 {
-		t.Errorf("%d requests about what the manager has no say in", n)
+		t.Errorf("%d requests about what the manager does not decide", n)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// errNoSay is the reason why dials are plain over which the manager does not decide.
-var errNoSay = errors.New("the manager has no say in this")
+// errNotDecided is the reason why dials are plain over which the manager does not decide.
+var errNotDecided = errors.New("the manager does not decide about this")
 
 // rawLink makes a Daemon a raw.Link, by which package bsd asks the manager.
 type rawLink struct{ daemon *Daemon }

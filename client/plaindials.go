@@ -56,7 +56,7 @@ func isAbsent(err error) bool {
 // wentPlain counts a dial that goes without the manager because of err, and tells
 // whether it is the first one since the manager was last well.
 func (d *Daemon) wentPlain(err error) (first bool) {
-	if forbidden(err) || errors.Is(err, errNotResolved) || errors.Is(err, errDisabled) || errors.Is(err, errNoSay) || errors.Is(err, context.Canceled) {
+	if forbidden(err) || errors.Is(err, errNotResolved) || errors.Is(err, errDisabled) || errors.Is(err, errNotDecided) || errors.Is(err, context.Canceled) {
 		return false
 	}
 	d.mu.Lock()

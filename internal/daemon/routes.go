@@ -124,15 +124,15 @@ func othersNow(c *current) []otherRule {
 	}
 	var all []otherRule
 	for _, p := range routing.Preceding(idsOf(list), snapshot) {
-		all = append(all, otherRule{`routing = "manage" does not hold for a network, as a rule of somebody else comes before those of mamma; "mammactl doctor" says what to do`, p.String()})
+		all = append(all, otherRule{`routing = "manage" has no effect for a network, because a rule of another program comes before those of mamma; "mammactl doctor" says what to do`, p.String()})
 	}
 	for _, r := range routing.Refusals(idsOf(list), snapshot) {
-		message := `routing = "manage" undoes a rule of somebody else that refuses something, as that comes behind the way to everywhere which is replaced; "mammactl doctor" says what to do`
+		message := `routing = "manage" makes a rule of another program ineffective that refuses something, because it comes behind mamma's rules; "mammactl doctor" says what to do`
 		if r.Leads {
-			message = `routing = "manage" undoes a rule of somebody else that leads some packets elsewhere, as that comes behind the way to everywhere which is replaced; "mammactl doctor" says what to do`
+			message = `routing = "manage" makes a rule of another program ineffective that leads some packets elsewhere, because it comes behind mamma's rules; "mammactl doctor" says what to do`
 		}
 		if r.Whole {
-			message = `routing = "manage" leaves a network alone, as a rule of somebody else refuses what is sent from it`
+			message = `routing = "manage" leaves a network alone, because a rule of another program refuses the packets from it`
 		}
 		all = append(all, otherRule{message, r.String()})
 	}
