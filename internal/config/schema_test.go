@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// A description of a file fills a struct with settings, groups and named blocks, and
+// reports every mistake.
 func TestParseFile(t *testing.T) {
 	type rule struct {
 		name  string

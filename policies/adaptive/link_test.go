@@ -19,7 +19,7 @@ const ms = time.Millisecond
 // Two transfers of 100 and 200 kB share 100 kB/s. The first ends after 2 s and the
 // second after 3 s. A third one of 100 kB that begins then shares with nobody.
 func TestAdvance(t *testing.T) {
-	make := func() []transfer {
+	three := func() []transfer {
 		return []transfer{
 			{left: 100e3, most: math.Inf(1), until: time.Hour},
 			{left: 200e3, most: math.Inf(1), until: time.Hour},
@@ -31,7 +31,7 @@ func TestAdvance(t *testing.T) {
 		bytes float64
 		left  int
 	}{{time.Second, 100e3, 3}, {2500 * ms, 250e3, 2}, {3500 * ms, 325e3, 1}, {6 * time.Second, 400e3, 0}} {
-		l := link{capacity: 100e3, transfers: make()}
+		l := link{capacity: 100e3, transfers: three()}
 		l.advance(tt.at, new(sharing))
 		if len(l.transfers) != tt.left || math.Abs(l.drained-tt.bytes) > 10 {
 			t.Errorf("after %v: %.0f bytes, %d left; want %.0f and %d", tt.at, l.drained, len(l.transfers), tt.bytes, tt.left)
