@@ -23,13 +23,13 @@ func parseDatagram(b []byte) (Addr, []byte, error) {
 	if len(b) < 4 {
 		return Addr{}, nil, errShortDatagram
 	}
-	if b[2] != 0 {
-		return Addr{}, nil, errFragment
-	}
 	r := bytes.NewReader(b[3:])
 	a, err := readAddr(r)
 	if err != nil {
 		return Addr{}, nil, err
+	}
+	if b[2] != 0 {
+		return Addr{}, nil, errFragment
 	}
 	return a, b[len(b)-r.Len():], nil
 }

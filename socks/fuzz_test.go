@@ -229,6 +229,7 @@ func TestDatagrams(t *testing.T) {
 		{"name", "\x00\x00\x00\x03\x01a\x00\x35data", Addr{"a", 53}, "data", nil},
 		{"fragment", "\x00\x00\x01\x01\x7f\x00\x00\x01\x00\x35data", Addr{}, "", errFragment},
 		{"last fragment", "\x00\x00\x81\x01\x7f\x00\x00\x01\x00\x35data", Addr{}, "", errFragment},
+		{"half a fragment", "\x00\x00\x01\x01\x7f\x00", Addr{}, "", io.ErrUnexpectedEOF},
 		{"nothing", "", Addr{}, "", errShortDatagram},
 		{"no address", "\x00\x00\x00", Addr{}, "", errShortDatagram},
 		{"half an address", "\x00\x00\x00\x01\x7f\x00", Addr{}, "", io.ErrUnexpectedEOF},

@@ -20,7 +20,7 @@ type Session struct {
 	SetUp time.Duration // from Begun until the destination was connected
 	Conn  net.Conn      // to the destination; nobody may use it; nil for UDP associations and failures
 
-	sent, received atomic.Int64
+	sent, received, fragments atomic.Int64
 
 	s *Server
 	c *conn
@@ -32,6 +32,10 @@ func (ss *Session) Sent() int64 { return ss.sent.Load() }
 
 // Received returns how many bytes went from the destination to the client so far.
 func (ss *Session) Received() int64 { return ss.received.Load() }
+
+// Fragments returns how many fragments of datagrams the client of a UDP association has
+// sent so far (RFC 1928, section 7). The server drops them.
+func (ss *Session) Fragments() int64 { return ss.fragments.Load() }
 
 func (s *Server) newSession(c *conn, r *Request) *Session {
 	return &Session{Request: r, Begun: time.Now(), s: s, c: c}

@@ -247,13 +247,18 @@ func (a *association) forwardAll(batch []received) {
 			continue
 		}
 		dest, data, err := parseDatagram(d.buf[:d.n])
-		if err != nil {
+		fragment := errors.Is(err, errFragment)
+		if err != nil && !fragment {
 			continue
 		}
 		if asked != d.from {
 			asked, its = d.from, a.isClients(d.from)
 		}
-		if its {
+		switch {
+		case !its:
+		case fragment:
+			a.ss.fragments.Add(1)
+		default:
 			a.forward(dest, data)
 		}
 	}

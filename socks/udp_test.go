@@ -162,6 +162,9 @@ func TestAssociation(t *testing.T) {
 	}
 	_ = u.control.Close()
 	e := p.wait(t)
+	if n := e.session.Fragments(); n != 1 {
+		t.Errorf("%d fragments", n)
+	}
 	if want := int64(3 + 3 + 5 + 60_000 + 4); e.err != nil && !errors.Is(e.err, syscall.ECONNRESET) || e.session.Sent() != want || e.session.Received() != want {
 		t.Errorf("ended with %v, sent %d, received %d, want %d", e.err, e.session.Sent(), e.session.Received(), want)
 	}

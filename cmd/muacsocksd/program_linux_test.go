@@ -269,15 +269,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.log.await(t, `msg=request`, 4)
-	resp, err := http.Get("http://" + addr + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := scrape(t, addr)
 	for _, want := range []string{
 		`(?m)^muacsocksd_connections 1$`,
 		`(?m)^muacsocksd_manager_up 0$`,
@@ -291,6 +283,76 @@ func TestMetrics(t *testing.T) {
 		if !regexp.MustCompile(want).Match(text) {
 			t.Errorf("%s is missing in:\n%s", want, regexp.MustCompile(`(?m)^(go|process|promhttp|#).*\n`).ReplaceAll(text, nil))
 		}
+	}
+}
+
+// scrape returns the metrics.
+func scrape(t *testing.T, addr string) []byte {
+	t.Helper()
+	resp, err := http.Get("http://" + addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Fragments of datagrams are dropped. The metrics count them while the association is
+// open, and the log tells of them when it has ended.
+func TestFragments(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close()
+	far, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = far.Close() }()
+	p := start(t, command(t, "--listen", "127.0.0.1:0", "--metrics", addr))
+	control, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = control.Close() }()
+	_ = control.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(control, "\x05\x01\x00"+"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	var answer [2 + 10]byte
+	if _, err := io.ReadFull(control, answer[:]); err != nil || answer[3] != 0 {
+		t.Fatalf("answer % x, %v", answer, err)
+	}
+	relay, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IP(answer[6:10]), Port: int(answer[10])<<8 | int(answer[11])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = relay.Close() }()
+	port := far.LocalAddr().(*net.UDPAddr).Port
+	to := string([]byte{1, 127, 0, 0, 1, byte(port >> 8), byte(port)})
+	for _, datagram := range []string{"\x00\x00\x01" + to + "one of", "\x00\x00\x82" + to + " two", "\x00\x00\x00" + to + "whole"} {
+		if _, err := io.WriteString(relay, datagram); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = far.SetDeadline(time.Now().Add(patience))
+	b := make([]byte, 100)
+	if n, err := far.Read(b); err != nil || string(b[:n]) != "whole" {
+		t.Fatalf("the destination got %q, %v", b[:n], err)
+	}
+	if text := scrape(t, addr); !regexp.MustCompile(`(?m)^muacsocksd_dropped_fragments_total 2$`).Match(text) {
+		t.Errorf("not two fragments:\n%s", text)
+	}
+	_ = control.Close()
+	p.log.await(t, `command=udp.*dropped_fragments=2`, 1)
+	if text := scrape(t, addr); !regexp.MustCompile(`(?m)^muacsocksd_dropped_fragments_total 2$`).Match(text) {
+		t.Errorf("not two fragments at the end:\n%s", text)
 	}
 }
 

@@ -59,6 +59,9 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		attrs = append(attrs, slog.Duration("setup", ss.SetUp.Round(time.Microsecond)),
 			slog.Int64("sent", ss.Sent()), slog.Int64("received", ss.Received()))
 	}
+	if n := ss.Fragments(); n > 0 {
+		attrs = append(attrs, slog.Int64("dropped_fragments", n))
+	}
 	attrs = append(attrs, slog.Duration("duration", time.Since(ss.Begun).Round(time.Microsecond)))
 	if err != nil {
 		text("err", err.Error())

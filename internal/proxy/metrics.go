@@ -21,6 +21,7 @@ const (
 	metricReceived    = "muacsocksd_received_bytes_total"
 	metricManager     = "muacsocksd_manager_up"
 	metricMistakes    = "muacsocksd_mistaken_intents_total"
+	metricFragments   = "muacsocksd_dropped_fragments_total"
 )
 
 // maxPaths bounds the label values of traffic: a host has few addresses at a
@@ -103,18 +104,22 @@ func pathOf(ss *socks.Session) pathLabels {
 	return l
 }
 
-// traffic counts bytes by network.
+// traffic counts bytes by network, and what was dropped.
 type traffic struct {
 	mu     sync.Mutex
 	counts map[pathLabels]*volume
 	open   map[*socks.Session]volume // what was already counted of each session
+	// fragments counts those of datagrams in all sessions.
+	fragments int64
 }
 
-type volume struct{ sent, received int64 }
+type volume struct{ sent, received, fragments int64 }
 
 var (
 	descSent     = prometheus.NewDesc(metricSent, "Bytes from clients to destinations.", []string{"interface", "source"}, nil)
 	descReceived = prometheus.NewDesc(metricReceived, "Bytes from destinations to clients.", []string{"interface", "source"}, nil)
+
+	descFragments = prometheus.NewDesc(metricFragments, "Fragments of datagrams from clients of UDP associations. They are dropped.", nil, nil)
 )
 
 func (t *traffic) begin(ss *socks.Session) {
@@ -145,8 +150,9 @@ func (t *traffic) countLocked(ss *socks.Session) {
 	if !ok {
 		return // the request was not served
 	}
-	now := volume{ss.Sent(), ss.Received()}
+	now := volume{ss.Sent(), ss.Received(), ss.Fragments()}
 	t.open[ss] = now
+	t.fragments += now.fragments - seen.fragments
 	l := pathOf(ss)
 	if t.counts[l] == nil && len(t.counts) >= maxPaths {
 		l = pathLabels{"other", "other"}
@@ -164,6 +170,7 @@ func (t *traffic) countLocked(ss *socks.Session) {
 func (t *traffic) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descSent
 	ch <- descReceived
+	ch <- descFragments
 }
 
 // Collect also counts the bytes of open sessions.
@@ -176,7 +183,9 @@ func (t *traffic) Collect(ch chan<- prometheus.Metric) {
 	for l, n := range t.counts {
 		counts[l] = *n
 	}
+	fragments := t.fragments
 	t.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(descFragments, prometheus.CounterValue, float64(fragments))
 	for l, n := range counts {
 		ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, float64(n.sent), l.device, l.source)
 		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(n.received), l.device, l.source)
