@@ -123,7 +123,11 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 		dialer: d, conn: conn, remote: remote, now: first, first: first,
 		selection: client.Selection(ctx), intents: intent.FromContext(ctx),
 	}
-	m.ledger.connect = time.Since(begun)
+	select {
+	case <-conn.HandshakeComplete():
+		m.ledger.connect = time.Since(begun)
+	default: // with 0-RTT the destination has not answered yet
+	}
 	go m.run()
 	return conn, nil
 }
