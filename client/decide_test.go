@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )

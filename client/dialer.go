@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )

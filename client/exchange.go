@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/internal/wire"
 )

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )

@@ -5,8 +5,9 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/socket-intents/mamma/internal/wire"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // applyOptions sets the suggested options on a socket that is not bound yet. An option

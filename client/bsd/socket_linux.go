@@ -11,10 +11,11 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/internal/wire"
-	"golang.org/x/sys/unix"
 )
 
 // Socket makes a socket, with close-on-exec always set; typ may contain SOCK_NONBLOCK.

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"
-	"golang.org/x/sys/unix"
 )
 
 // listen returns a listener and its address.

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"

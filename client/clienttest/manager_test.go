@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/clienttest"
 	"github.com/socket-intents/mamma/intent"
