@@ -15,9 +15,9 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
-// limit is a bound of the quick selection: a way's median may be at most so many
-// times that of the better network. The bounds are narrow enough for a policy that
-// stopped working, and no narrower.
+// limit is a bound for a scenario of the quick selection: the median of a way may be at most
+// this many times the median of the better network. The bounds are just narrow enough to show
+// a policy that has stopped working.
 type limit struct {
 	scenario, load, way string
 	most                float64
@@ -36,14 +36,13 @@ func limits() []limit {
 	}
 }
 
-// quickTries is how often a scenario of the quick selection is measured that
-// exceeds a limit.
+// quickTries is how often a scenario of the quick selection is measured if it exceeds a limit.
 const quickTries = 3
 
-// quickly makes the quick check: the policies in virtual time, where every figure is
-// exact, then some scenarios over emulated links. A policy failed there only if it
-// exceeds a limit each time although the machine was never too busy; if it was, the
-// scenario is not judged. So is none where links cannot be emulated.
+// quickly makes the quick check: first the policies in virtual time, in which every figure is
+// exact, then some scenarios over emulated links. Over links, a policy fails only if it exceeds
+// a limit each time and the machine was never too busy. If the machine was too busy, or if links
+// cannot be emulated, the scenario is not judged.
 func (e *evaluation) quickly(ctx context.Context, out io.Writer) error {
 	if err := virtually(ctx, out); err != nil {
 		return err

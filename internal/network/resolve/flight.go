@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
 	"github.com/socket-intents/mamma/policy"
 )
 

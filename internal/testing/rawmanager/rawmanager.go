@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/wire"
 )
