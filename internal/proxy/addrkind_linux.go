@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -44,5 +46,34 @@ func kindOf(ip netip.Addr) addrKind {
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST:
 		return group
 	}
-	return others // also if there is no route, or one that refuses
+	return kindOnInterfaces(ip) // also if there is no route, or one that refuses
+}
+
+// kindOnInterfaces tells whether an address is one of the interfaces' own, or the
+// broadcast address of one. Those of interfaces in a VRF are in another routing table than
+// the kernel looks into without a device, but a socket bound to that device reaches them.
+// If the interfaces cannot be listed, the address counts as the host's own.
+func kindOnInterfaces(ip netip.Addr) addrKind {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ownHost
+	}
+	kind := others
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		own, _ := netip.AddrFromSlice(n.IP)
+		if own = own.Unmap(); own == ip {
+			return ownHost
+		}
+		if bits, _ := n.Mask.Size(); own.Is4() && ip.Is4() && bits <= 30 && netip.PrefixFrom(own, bits).Contains(ip) {
+			b := ip.As4()
+			if host := ^uint32(0) >> bits; binary.BigEndian.Uint32(b[:])&host == host {
+				kind = group
+			}
+		}
+	}
+	return kind
 }

@@ -76,7 +76,17 @@ func (c Caller) String() string {
 }
 
 // NormalName returns a host name in the form that Subject.Name and patterns have.
-func NormalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+//
+// Only ASCII letters have a lower case here, as in DNS (RFC 4343). Some other letters, such
+// as the sign for kelvin, would become ASCII letters, and the name that of another host.
+func NormalName(name string) string {
+	return strings.TrimSuffix(strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name), ".")
+}
 
 // Matches tells whether m applies to s.
 func (m *Match) Matches(s *Subject) Verdict {

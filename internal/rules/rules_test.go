@@ -59,6 +59,15 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// A name that becomes another one's only by the rules of Unicode is another name.
+func TestNormalName(t *testing.T) {
+	for name, want := range map[string]string{"WWW.Example.": "www.example", "a.example": "a.example", "\u212aitchen.example": "\u212aitchen.example", "B\u00dccher.example": "b\u00dccher.example", "": ""} {
+		if got := NormalName(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestChoice(t *testing.T) {
 	list := parse(t, `
 intents "web" {
