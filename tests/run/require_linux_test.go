@@ -45,10 +45,15 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 	out, errs, status = w.output(t, cmd)
 	for _, packet := range capture.Close() {
 		to := packet.Dst.Addr()
-		if packet.Protocol == syscall.IPPROTO_ICMP { // the kernel's: an answer came after an earlier program's end
+		if packet.Protocol == syscall.IPPROTO_ICMP || packet.Protocol == syscall.IPPROTO_ICMPV6 { // the kernel's: an answer came after an earlier program's end
 			continue
 		}
-		if packet.Outgoing && packet.Interface == "wlan0" && (to == testbed.ServiceAddr4 || to.Is4() && to.IsMulticast()) {
+		// Over IPv6 the kernel acknowledges by the host's routes, whatever interface the
+		// socket was bound to, what comes for a connection that its program has closed.
+		if packet.Protocol == syscall.IPPROTO_TCP && packet.Src.Addr().String() == w.address("wwan0", true) {
+			continue
+		}
+		if packet.Outgoing && packet.Interface == "wlan0" && (to == testbed.ServiceAddr4 || to == testbed.ServiceAddr6 || to.Is4() && to.IsMulticast()) {
 			t.Errorf("left by wlan0: %v", packet)
 		}
 	}
@@ -146,6 +151,55 @@ func TestRequired(t *testing.T) {
 		if _, errs, status := w.output(t, w.command(root, "--require", option, "--", "true")); status != 2 || !strings.Contains(errs, option) {
 			t.Errorf("%s beside --require: status %d\n%s", option, status, errs)
 		}
+	}
+}
+
+// The same holds over IPv6, whose options have other names and other rules.
+func TestRequiredOverIPv6(t *testing.T) {
+	w := newWorld(t)
+	chosen, other := w.address("wwan0", true), w.address("wlan0", true)
+	const (
+		streams      = "[" + service6 + "]:7000"
+		packets      = "[" + service6 + "]:7001"
+		mapped       = "[::ffff:" + service4 + "]:7001"
+		noRoute      = "network is unreachable"
+		notPermitted = "operation not permitted"
+	)
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string // what the program says: the address that the server saw, or an error
+		told string // what the person is told
+	}{
+		{"TCP", []string{"tcp", streams}, chosen, ""},
+		{"a datagram", []string{"sendto6", packets}, chosen, ""},
+		{"a mapped address", []string{"sendto6", mapped}, w.address("wwan0", false), ""},
+		{"a fixed port", []string{"server6", packets, "5353"}, chosen, ""},
+		{"bound to the other address", []string{"from6", streams, other}, noRoute, "it is bound to " + other},
+		{"bound to the address that is chosen", []string{"from6", streams, chosen}, chosen, ""},
+		{"bound to the other interface late", []string{"device-late6", packets, "wlan0"}, notPermitted, "bind its socket to an interface"},
+		{"a message from the other address", []string{"pktinfo6", packets, other}, noRoute, other},
+		{"the same to the peer", []string{"pktinfo-peer6", packets, other}, noRoute, other},
+		{"a message from the address that is chosen", []string{"pktinfo6", packets, chosen}, chosen, ""},
+		{"a message by the other interface", []string{"pktinfo-interface6", packets, "wlan0"}, noRoute, "wlan0"},
+		{"a message by the interface that is chosen", []string{"pktinfo-interface6", packets, "wwan0"}, chosen, ""},
+		{"the other address for all messages", []string{"pktinfo-option6", packets, other}, notPermitted, "IPV6_PKTINFO"},
+		{"the other interface for routes", []string{"unicast-if6", packets, "wlan0"}, noRoute, "wlan0"},
+		{"the other interface for routes of a mapped address", []string{"unicast-if6", mapped, "wlan0"}, noRoute, "wlan0"},
+		{"the interface for routes that is chosen", []string{"unicast-if6", packets, "wwan0"}, chosen, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, status := w.required(t, root, nil, nil, append([]string{bin + "/dialer"}, tt.args...)...)
+			if tt.told == "" {
+				if out != tt.want+"\n" || errs != "" || status != 0 {
+					t.Errorf("status %d, the server saw %q, want %s\n%s", status, out, tt.want, errs)
+				}
+				return
+			}
+			if status == 0 || !strings.Contains(errs, tt.want) || !strings.Contains(errs, "mammactl run: ") || !strings.Contains(errs, tt.told) {
+				t.Errorf("status %d, printed %q, want %q and %q\n%s", status, out, tt.want, tt.told, errs)
+			}
+		})
 	}
 }
 

@@ -67,8 +67,10 @@ func run(how string, to netip.AddrPort, rest []string) error {
 	case "maker":
 		return maker()
 	}
-	if err := odd(how, to, rest); !errors.Is(err, errNoWay) {
-		return err
+	for _, f := range []func(string, netip.AddrPort, []string) error{odd6, odd} {
+		if err := f(how, to, rest); !errors.Is(err, errNoWay) {
+			return err
+		}
 	}
 	return raw(how, to, rest)
 }
