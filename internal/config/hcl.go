@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -379,10 +380,22 @@ func (h *hclFile) diagnostic(d *hcl.Diagnostic) {
 	h.errorf(pos, "%s", hclMessage(d))
 }
 
+// redefined matches where HCL says that a setting was set before.
+var redefined = regexp.MustCompile(`^The argument "([^"]*)" was already set at .*:([0-9]+),[0-9-]+\.`)
+
+// hclMessage says in the words of this format what HCL says in its own.
 func hclMessage(d *hcl.Diagnostic) string {
 	switch d.Summary {
 	case "Argument definition required", "Invalid single-argument block definition":
 		return "a block in one line can hold one setting only: put each setting, each block inside it, and its closing brace on a line of its own"
+	case "Argument or block definition required":
+		return "each line begins with the name of a setting or a block: NAME = VALUE, or NAME { ... }"
+	case "Unclosed configuration block":
+		return "the brace that closes this block is missing: }"
+	case "Attribute redefined":
+		if at := redefined.FindStringSubmatch(d.Detail); at != nil {
+			return fmt.Sprintf("%s is set a second time; the first time is in line %s", at[1], at[2])
+		}
 	}
 	summary := d.Summary
 	if r, size := utf8.DecodeRuneInString(summary); size > 0 {

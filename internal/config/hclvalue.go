@@ -121,7 +121,11 @@ func (h *hclFile) boolean(to *bool) setter {
 		}
 		if v.list != nil || v.of != cty.Bool {
 			err := errors.New("must be true or false")
-			if truth := truths[strings.ToLower(v.text)]; truth != "" {
+			truth := truths[strings.ToLower(v.text)]
+			if n := v.text; v.of == cty.Number && (n == "0" || n == "1") {
+				truth = strconv.FormatBool(n == "1")
+			}
+			if truth != "" {
 				err = fmt.Errorf("%w: %s = %s", err, a.Name, truth)
 			}
 			h.wrong(a, where, err)
@@ -139,7 +143,7 @@ func (h *hclFile) integer(to *int, low, high int) setter {
 		}
 		n, err := strconv.Atoi(v.text)
 		if v.list != nil || v.bare || v.of == cty.Bool || err != nil || n < low || n > high {
-			h.wrong(a, where, fmt.Errorf("must be an integer between %d and %d", low, high))
+			h.wrong(a, where, fmt.Errorf("must be an integer between %d and %d, not %s", low, high, h.source(a.Expr.Range())))
 			return
 		}
 		*to = n
@@ -202,6 +206,9 @@ func (h *hclFile) scalar(e hclsyntax.Expression) (value, error) {
 	if !constant(e) {
 		if lacksQuotes(text) {
 			return value{text: text, bare: true, pos: pos}, nil
+		}
+		if strings.Contains(text, "${") {
+			return value{}, errors.New("must be a constant: there are no variables, and nothing takes the place of ${...}")
 		}
 		return value{}, errors.New("must be a constant")
 	}

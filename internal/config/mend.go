@@ -198,9 +198,28 @@ func (m *mender) statement(i int) int {
 			return j
 		case hclsyntax.TokenOQuote, hclsyntax.TokenQuotedLit, hclsyntax.TokenCQuote:
 		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenSemicolon, hclsyntax.TokenCBrace, hclsyntax.TokenEOF:
+			if m.braceBelow(i, j) {
+				return j
+			}
 			return m.foreign(i)
 		}
 	}
+}
+
+// braceBelow reports a block whose opening brace stands on a later line than its name. Its
+// name is token i, and its line ends with token j.
+func (m *mender) braceBelow(i, j int) bool {
+	end := j
+	for m.at(j).Type == hclsyntax.TokenNewline || m.at(j).Type == hclsyntax.TokenComment {
+		j++
+	}
+	if j == end || m.at(j).Type != hclsyntax.TokenOBrace || m.at(i+1).Type == hclsyntax.TokenColon {
+		return false
+	}
+	last := m.at(end - 1).Range.End.Byte
+	m.tell(position(m.at(i).Range), "the brace that opens a block stands on the line of its name: %s {", m.src.text[m.at(i).Range.Start.Byte:last])
+	m.silence(m.at(j).Range.Start.Line) // where the parser would look for a name
+	return true
 }
 
 // valueEnd is the token behind the value that begins with token i.
@@ -263,6 +282,14 @@ func (m *mender) span(i, end int) (from, to int) {
 
 // value marks what lacks quotes in the value of tokens i to end.
 func (m *mender) value(i, end int) {
+	if comma := m.another(i, end); comma < end {
+		name := m.at(comma + 1)
+		m.errorf(position(name.Range), "one setting a line, without commas: put %s = ... on a line of its own, and the braces of its block around the lines", name.Bytes)
+		m.blank(comma, end)
+		m.value(i, comma)
+		m.silence(name.Range.Start.Line)
+		return
+	}
 	from, to := m.span(i, end)
 	if from == to || parses(m.src.text[from:to]) || m.mark(i, from, to) {
 		return
@@ -279,6 +306,30 @@ func (m *mender) value(i, end int) {
 		return
 	}
 	m.quantities(i, end)
+}
+
+// another is the comma in tokens i to end behind which another setting follows on the same
+// line, end if there is none. Intents without quotes, category=query,filesize=1k, are no
+// settings.
+func (m *mender) another(i, end int) int {
+	depth := 0
+	for j := i; j < end; j++ {
+		switch m.at(j).Type {
+		case hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote:
+			depth++
+		case hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCQuote:
+			depth--
+		case hclsyntax.TokenEqual:
+			if depth == 0 {
+				return end
+			}
+		case hclsyntax.TokenComma:
+			if depth == 0 && j+2 < end && m.at(j+1).Type == hclsyntax.TokenIdent && m.at(j+2).Type == hclsyntax.TokenEqual {
+				return j
+			}
+		}
+	}
+	return end
 }
 
 // elements marks what lacks quotes in a list; token i is the first behind its bracket.

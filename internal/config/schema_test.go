@@ -57,7 +57,7 @@ func TestParseFile(t *testing.T) {
 	if diff := cmp.Diff([]string{
 		`unknown setting "onn"; did you mean "on"?`,
 		`mode must be "fast" or "safe", not "slow"`,
-		`conns in limits must be an integer between 1 and 100`,
+		`conns in limits must be an integer between 1 and 100, not 700`,
 		`rule "b" has no port`,
 	}, messages); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)
