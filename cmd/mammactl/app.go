@@ -78,9 +78,11 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "mammactl", Short: "Show and control a running mamma", Long: longHelp, Example: examples,
 		SilenceErrors: true, SilenceUsage: true, DisableAutoGenTag: true,
-		Args: knownCommand,
+		Args: knownCommand, Version: a.version,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("mammactl {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version of mammactl and exit")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return config.SuggestFlag(err, c.Flags()) })
 	root.PersistentFlags().StringVar(&a.path, "control", "", "`path` of the control socket (default: your own mamma's, else "+control.SystemPath+"; see mammactl --help)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
@@ -90,6 +92,8 @@ func (a *app) root() *cobra.Command {
 		a.setCommand(), a.reloadCommand(), a.forgetCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	strictWords(root)
 	plainSwitches(root)
 	narrow(root)
 	root.SetIn(a.in)

@@ -372,6 +372,13 @@ func TestExitCodes(t *testing.T) {
 		{"a profile for too long", path, []string{"profile", "cpu", "--for", "1h"}, exitUsage, "mammactl: invalid argument \"1h\" for \"--for\" flag: must be from 10ms to 5m\nTry 'mammactl profile --help'.\n"},
 		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, forget, get, hosts, interfaces, mptcp, networks, policy, prefixes, profile, reload, replay, run, scopes, set, status, version, watch, web\nTry 'mammactl --help'.\n"},
 		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
+		{"unknown topic of help", path, []string{"help", "prefix"}, exitUsage, "mammactl: unknown command \"prefix\"; did you mean \"prefixes\"?\nTry 'mammactl help --help'.\n"},
+		{"unknown topic below a command", path, []string{"help", "hosts", "dunp"}, exitUsage, "mammactl: unknown command \"dunp\"; did you mean \"dump\"?\nTry 'mammactl help --help'.\n"},
+		{"unknown shell", path, []string{"completion", "tcsh"}, exitUsage, "mammactl: unknown command \"tcsh\"; known: bash, fish, powershell, zsh\nTry 'mammactl completion --help'.\n"},
+		{"no directory", path, []string{"man"}, exitUsage, "mammactl: man needs the directory to write them to\nTry 'mammactl man --help'.\n"},
+		{"a flag without its value", path, []string{"get", "http://192.0.2.1/", "-o"}, exitUsage, "mammactl: --output needs a value: --output FILE\nTry 'mammactl get --help'.\n"},
+		{"a letter", path, []string{"status", "-j"}, exitUsage, "mammactl: unknown shorthand flag: 'j' in -j; did you mean --json?\nTry 'mammactl status --help'.\n"},
+		{"a network for the program", path, []string{"run", "--require", "interface=wlan0", "--", "true"}, 127, "mammactl: run: interface=wlan0: executable file not found in $PATH; --require of run takes no network: which networks there are to choose from is for the policy and the configuration to say\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
 		{"no host", path, []string{"explain"}, exitUsage, "mammactl: explain needs a host, such as www.example.net:443\nTry 'mammactl explain --help'.\n"},
 		{"host and port apart", path, []string{"explain", "a", "443"}, exitUsage,
@@ -399,6 +406,10 @@ func TestVersionWithoutDaemon(t *testing.T) {
 	code, out, errs := mammactl(t.Context(), filepath.Join(t.TempDir(), "none"), "version")
 	if code != exitOK || errs != "" || !strings.HasPrefix(out, "mammactl  0.1.0 (go") || !strings.HasSuffix(out, "mamma     not running\n") {
 		t.Errorf("code %d, %q, %q", code, out, errs)
+	}
+	// As of other programs.
+	if code, out, errs := mammactl(t.Context(), filepath.Join(t.TempDir(), "none"), "--version"); code != exitOK || out != "mammactl 0.1.0\n" || errs != "" {
+		t.Errorf("--version: code %d, %q, %q", code, out, errs)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // of --help, so that both say the same.
 func manCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "man DIR", Short: "Write the manual pages to DIR", Hidden: true, Args: cobra.ExactArgs(1),
+		Use: "man DIR", Short: "Write the manual pages to DIR", Hidden: true, Args: oneArg("the directory to write them to", ""),
 		RunE: func(_ *cobra.Command, args []string) error {
 			root.InitDefaultHelpFlag()
 			for _, c := range withPages(root) {

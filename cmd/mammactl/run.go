@@ -87,6 +87,16 @@ func misplaced(args []string) string {
 	return ""
 }
 
+// networkMeant says what --require of this command is, to those who give it a network as
+// explain and get take it, which then is taken for the program.
+func networkMeant(require bool, program string) string {
+	kind, _, ok := strings.Cut(program, "=")
+	if !require || !ok || kind != "interface" && kind != "network" && kind != "cost" {
+		return ""
+	}
+	return "; --require of run takes no network: which networks there are to choose from is for the policy and the configuration to say"
+}
+
 func (a *app) runCommand() *cobra.Command {
 	var o placement.Options
 	var parts []string
@@ -119,7 +129,7 @@ func (a *app) runCommand() *cobra.Command {
 				status, err = placement.Run(a.self, o, args, a.err)
 			}
 			if failed := (*placement.StartError)(nil); errors.As(err, &failed) {
-				a.complain(errors.New("run: " + failed.Error()))
+				a.complain(errors.New("run: " + failed.Error() + networkMeant(o.Require, args[0])))
 				return foundError{failed.Status}
 			}
 			if status != 0 {

@@ -26,6 +26,25 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], config.Suggest(args[0], names))
 }
 
+// strictWords makes the commands that cobra adds refuse words that they do not know, for
+// which they would print help and report success.
+func strictWords(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args, c.RunE = knownCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return knownCommand(found, append(rest, args...))
+				}
+				return nil
+			}
+		}
+	}
+}
+
 // plainSwitches makes the help of c and its subcommands show flags that take no value
 // without one.
 func plainSwitches(c *cobra.Command) {
