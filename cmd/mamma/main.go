@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
+
+	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
@@ -113,6 +116,9 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	if helped, err := service.Parse(fs, args, stdout, usage, usageEnd); helped || err != nil {
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && slices.Contains([]string{"config", "conf", "file", "f"}, unknown.GetSpecifiedName()) {
+			return service.Usage(fmt.Errorf("%w; the configuration file is named without a flag: mamma policy.conf", err))
+		}
 		return config.SuggestFlag(err, fs)
 	}
 	if err := service.OneOf(fs, "version", "check", "convert", "init"); err != nil {

@@ -84,7 +84,11 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		return config.SuggestFlag(err, fs)
 	}
 	if fs.NArg() > 0 {
-		return service.Usage(fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
+		hint := "the configuration file is given by --config"
+		if word := fs.Arg(0); fs.Lookup(word) != nil {
+			hint = "did you mean --" + word + "?"
+		}
+		return service.Usage(fmt.Errorf("unexpected argument %q; %s", fs.Arg(0), hint))
 	}
 	if err := service.OneOf(fs, "version", "init", "hash-password", "check"); err != nil {
 		return service.Usage(err)

@@ -68,11 +68,16 @@ func suggestOrNone(known []string, name string) string {
 	return Suggest(name, known)
 }
 
-// SuggestFlag adds to the error about an unknown flag which flag was probably meant.
-// Other errors stay unchanged.
+// SuggestFlag adds to the error about an unknown flag which flag was probably meant, and
+// says what a flag needs that lacks its value. Other errors stay unchanged.
 func SuggestFlag(err error, flags *pflag.FlagSet) error {
-	unknown := (*pflag.NotExistError)(nil)
-	if !errors.As(err, &unknown) {
+	if lacks, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		f := lacks.GetFlag()
+		what, _ := pflag.UnquoteUsage(f)
+		return &flagError{err, fmt.Sprintf("--%s needs a value: --%s %s", f.Name, f.Name, strings.ToUpper(what))}
+	}
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
 		return err
 	}
 	var names []string
@@ -81,5 +86,23 @@ func SuggestFlag(err error, flags *pflag.FlagSet) error {
 			names = append(names, "--"+f.Name)
 		}
 	})
-	return fmt.Errorf("%w%s", err, Suggest("--"+unknown.GetSpecifiedName(), names))
+	name := unknown.GetSpecifiedName()
+	if near := beginning("--"+name, names); len(name) == 1 && len(near) > 0 {
+		return fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return fmt.Errorf("%w%s", err, Suggest("--"+name, names))
+}
+
+// flagError is an error of package pflag in other words.
+type flagError struct {
+	err  error
+	text string
+}
+
+func (e *flagError) Error() string { return e.text }
+func (e *flagError) Unwrap() error { return e.err }
+
+// beginning returns the names that begin with a text.
+func beginning(text string, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, text) })
 }
