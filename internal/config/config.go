@@ -114,7 +114,12 @@ type Config struct {
 	src    source
 	told   map[int]bool // lines whose mistake was reported, so that no second error is needed
 	unread bool         // Policy lacks a setting whose mistake was reported
+	places map[string]Pos
 }
+
+// Place returns where the value of a setting outside of blocks stands, for ErrorAt. It is
+// the zero value if the file does not have the setting.
+func (c *Config) Place(setting string) Pos { return c.places[setting] }
 
 // Policy is the name of the policy, and its own settings.
 type Policy struct {

@@ -24,11 +24,21 @@ func parseHCL(c *Config, r *report) {
 		h.body(body, "", h.fileSettings(), h.fileBlocks())
 		h.unread()
 		h.hidden()
+		c.places = places(body)
 		if body.Attributes["avoid_metered"] == nil {
 			c.AvoidMetered = c.Auto
 		}
 	}
 	c.told = r.told
+}
+
+// places returns where the values of the settings of a body stand.
+func places(body *hclsyntax.Body) map[string]Pos {
+	at := make(map[string]Pos, len(body.Attributes))
+	for name, a := range body.Attributes {
+		at[name] = position(a.Expr.Range())
+	}
+	return at
 }
 
 // hclFile reads one file into c.

@@ -19,6 +19,7 @@ type Body struct {
 	settings map[string]setter
 	blocks   map[string]blockReader
 	given    map[string]bool
+	places   map[string]Pos
 	after    []func()
 	hint     func(name, value string) string
 }
@@ -46,7 +47,7 @@ func ParseFile(src []byte, filename string, describe func(*Body)) error {
 }
 
 func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe func(*Body)) {
-	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}, given: map[string]bool{}}
+	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}, given: map[string]bool{}, places: places(body)}
 	describe(b)
 	names := slices.Collect(maps.Keys(body.Attributes))
 	for _, x := range body.Blocks { // somebody may write a setting as a block by mistake
@@ -74,6 +75,10 @@ func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, for
 // Given tells, after the body was read, whether it has the setting. A wrong value
 // counts, too, and so does a misspelt name, or a block of that name.
 func (b *Body) Given(name string) bool { return b.given[name] }
+
+// Place returns where the value of a setting stands, for Errorf. It is the zero value if
+// the body does not have the setting.
+func (b *Body) Place(name string) Pos { return b.places[name] }
 
 // After sets a function that is called once the body was read. It can check several
 // settings together.

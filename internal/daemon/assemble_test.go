@@ -397,7 +397,7 @@ func TestReadConfigTellsAll(t *testing.T) {
 		}},
 		{"unknown policy", "policy \"smaple\" {}\nauto = 1\n", []string{`:1,8-16: unknown policy "smaple"; did you mean "sample"?`, `:2,8: auto must be true or false`}},
 		{"no policy", "auto = 1\n", []string{":1,8: auto must be"}},
-		{"nothing that a policy needs", "policy \"score\" {\n  require = true\n}\nauto = 1\n", []string{":4,8: auto must be", `policy "score" needs a setting minimize or maximize`}},
+		{"nothing that a policy needs", "policy \"score\" {\n  require = true\n}\nauto = 1\n", []string{`:1,8-15: policy "score" needs a setting minimize or maximize, such as minimize = prefix.srtt_median_recent`, ":4,8: auto must be"}},
 		{"misspelt what it needs", "policy \"score\" {\n  minimise = 1\n  require = b\n}\nauto = 1\n", []string{
 			`:2,3-11: unknown setting "minimise" in policy "score"; did you mean "minimize"?`, `:3,`, ":5,8: auto must be",
 		}},

@@ -15,7 +15,6 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
-	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -29,7 +28,7 @@ func Check(ctx context.Context, path string, known policy.Catalogue) (warnings [
 	if err != nil {
 		return nil, err
 	}
-	_, groupErr := control.LookupGroup(cfg.ControlGroup)
+	_, groupErr := controlGroup(cfg)
 	nets, err := netmon.New(netmon.Options{Everywhere: oracle.EverywhereOf(cfg.FarAway)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, fmt.Errorf("read the host's networks: %w", err)

@@ -27,7 +27,7 @@ type controlServer struct {
 // openControl opens the listeners that cfg asks for. The control socket is at path,
 // unless it was passed on. openControl fills in the Group of the options.
 func openControl(handed *net.UnixListener, cfg *config.Config, path string, o control.Options) (*controlServer, error) {
-	group, err := control.LookupGroup(cfg.ControlGroup)
+	group, err := controlGroup(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,16 @@ func openControl(handed *net.UnixListener, cfg *config.Config, path string, o co
 		}
 	}
 	return c, nil
+}
+
+// controlGroup returns the id of the group that may read from the control socket, nil if
+// there is none. The error says where the file names it.
+func controlGroup(cfg *config.Config) (*uint32, error) {
+	group, err := control.LookupGroup(cfg.ControlGroup)
+	if err != nil {
+		return nil, cfg.ErrorAt(cfg.Place("control_group"), "%v", err)
+	}
+	return group, nil
 }
 
 // run serves until ctx ends.

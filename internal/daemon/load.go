@@ -115,9 +115,17 @@ func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes [
 	p, err := construct(newPolicy, pc)
 	if err != nil {
 		l.addReaders(err)
-		return nil, cfg.Explain(err)
+		return nil, placed(cfg, cfg.Explain(err))
 	}
 	return p, nil
+}
+
+// placed adds to an error of a policy, about none of its settings, where the policy is named.
+func placed(cfg *config.Config, err error) error {
+	if _, ok := errors.AsType[*config.Error](err); ok || err == nil || cfg.Policy.Pos.Line == 0 {
+		return err
+	}
+	return cfg.ErrorAt(cfg.Policy.Pos, "%v", err)
 }
 
 // unopened warns about a policy that chooses subflows although nothing opens them. The

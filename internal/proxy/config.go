@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -18,6 +19,7 @@ type settings struct {
 	socket  string // the Multi Access Manager's; "": where clients look
 	metrics string // "" for none
 	users   string // password file; "" for none
+	known   *users // what it says; nil for none
 	header  string // that carries intents in HTTP requests
 	via     string // name in plain HTTP messages; "" for none
 	names   bool   // ask clients for a name
@@ -64,7 +66,7 @@ func loadConfig(ctx context.Context, path string) (*settings, error) {
 	if path == "" {
 		return c, nil
 	}
-	if err := config.LoadFile(ctx, path, c.describe); err != nil {
+	if err := config.LoadFile(ctx, path, func(b *config.Body) { c.describe(b); c.readUsers(b) }); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -73,6 +75,14 @@ func loadConfig(ctx context.Context, path string) (*settings, error) {
 // To add a setting, add it here, to settings and to reference.hcl.
 func (c *settings) describe(b *config.Body) {
 	config.Texts(b, "listen", &c.listen, parseListen)
+	b.After(func() {
+		for i, l := range c.listen {
+			if slices.Contains(c.listen[:i], l) {
+				b.Errorf(b.Place("listen"), "listen has %q twice", l)
+				return
+			}
+		}
+	})
 	config.Text(b, "socket", &c.socket, notEmpty)
 	config.Text(b, "users", &c.users, notEmpty)
 	config.Text(b, "header", &c.header, parseHeader)
@@ -112,6 +122,19 @@ func (c *settings) describe(b *config.Body) {
 		}
 	})
 	rules.DescribeIntents(b, &c.intents, (*rules.Match).DescribeClient)
+}
+
+// readUsers reads the password file that the configuration names.
+func (c *settings) readUsers(b *config.Body) {
+	b.After(func() {
+		if c.users == "" {
+			return
+		}
+		var err error
+		if c.known, err = loadUsers(c.users); err != nil {
+			b.Errorf(b.Place("users"), "users: %v", err)
+		}
+	})
 }
 
 func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {

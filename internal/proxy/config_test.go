@@ -123,6 +123,10 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"identify = true;\nlog {\n  level = \"info\";\n};", []string{
 			`f:1,16: a semicolon is nothing in this format: a setting ends with its line; leave it out (here and 2 times more)`,
 		}},
+		{"listen = [\"127.0.0.1:1\", \"[::1]:1\", \"127.0.0.1:1\"]", []string{`f:1,10-51: listen has "127.0.0.1:1" twice`}},
+		{"rule \"x\" { action = \"deny\", port = 25 }", []string{`f:1,29-33: one setting a line, without commas: put port = ... on a line of its own`}},
+		{"rule \"x\" {\n  action = \"deny\"\n  destination = \"example.org example.net\"\n}", []string{`f:3,17-42: destination in rule "x" must be a name or pattern such as`}},
+		{"rule \"x\"\n{\n  action = \"deny\"\n}", []string{`f:1,1-5: the brace that opens a block stands on the line of its name: rule "x" {`}},
 		{"port_intents: false\ntimeouts {\n  connect: 5s\n}", []string{
 			`f:1,1-13: a setting is written NAME = VALUE: port_intents = false`, `f:3,3-10: a setting is written NAME = VALUE: connect = "5s"`,
 		}},

@@ -108,12 +108,8 @@ func (p *Proxy) Reload(ctx context.Context) error {
 // done first, so that an error leaves the old settings in use.
 func (p *Proxy) adoptLocked(c *settings) error {
 	var auth socks.Authenticator
-	if c.users != "" {
-		u, err := loadUsers(c.users)
-		if err != nil {
-			return err
-		}
-		auth = withoutIntents{u}
+	if c.known != nil {
+		auth = withoutIntents{c.known}
 	}
 	opened, err := p.openLocked(c)
 	if err != nil {

@@ -59,15 +59,15 @@ var saltEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno
 func loadUsers(path string) (*users, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read users: %w", err)
+		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read users: %w", err)
+		return nil, err
 	}
 	if fi.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("read users: %s can be read by everybody (mode %v); chmod o= %s", path, fi.Mode().Perm(), path)
+		return nil, fmt.Errorf("%s can be read by everybody (mode %v); chmod o= %s", path, fi.Mode().Perm(), path)
 	}
 	u, err := readUsers(f)
 	if err != nil {

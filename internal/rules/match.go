@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Match says what a rule applies to. For each kind that has entries, one entry must
@@ -181,7 +182,7 @@ func parseDestination(text string) (Destination, error) {
 		return Destination{Network: p}, nil
 	}
 	text = NormalName(text)
-	if _, err := path.Match(text, ""); err != nil || text == "" || strings.ContainsAny(text, "/:%") {
+	if _, err := path.Match(text, ""); err != nil || text == "" || strings.ContainsAny(text, "/:%") || strings.ContainsFunc(text, unicode.IsSpace) {
 		return Destination{}, fmt.Errorf("must be a name or pattern such as \"*.example.org\", or a network such as \"192.0.2.0/24\", not %q", text)
 	}
 	return Destination{Pattern: text}, nil

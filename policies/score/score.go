@@ -87,7 +87,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 		}
 	}
 	if figure == nil && !misspelt {
-		errs = append(errs, errors.New(`policy "score" needs a setting minimize or maximize`))
+		errs = append(errs, errors.New(`policy "score" needs a setting minimize or maximize, such as minimize = prefix.srtt_median_recent`))
 	}
 	errs = append(errs, cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...))
 	if err := errors.Join(errs...); err != nil {

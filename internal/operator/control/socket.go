@@ -24,7 +24,7 @@ func LookupGroup(group string) (*uint32, error) {
 	}
 	id, err := strconv.ParseUint(number, 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("control group: there is no group %q", group)
+		return nil, fmt.Errorf("control_group: there is no group %q on this host", group)
 	}
 	gid := uint32(id)
 	return &gid, nil

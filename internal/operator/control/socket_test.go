@@ -38,7 +38,7 @@ func TestLookupGroup(t *testing.T) {
 	for _, bad := range []string{"-1", "4294967296", "no group of this name"} {
 		if g, err := LookupGroup(bad); err == nil {
 			t.Errorf("%q gives %d", bad, *g)
-		} else if want := fmt.Sprintf("control group: there is no group %q", bad); err.Error() != want {
+		} else if want := fmt.Sprintf("control_group: there is no group %q on this host", bad); err.Error() != want {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
