@@ -43,8 +43,8 @@ func watchAddresses(ctx context.Context, group *sync.WaitGroup) <-chan struct{} 
 		defer func() { _ = f.Close() }()
 		buf := make([]byte, 16<<10)
 		for ctx.Err() == nil {
-			// What has changed does not matter: the socket's own state is looked at. So a
-			// full buffer, by which messages are lost, is news as well.
+			// The content of a message does not matter, because the socket's own state is
+			// looked at. So a full buffer, by which messages are lost, is news as well.
 			if _, err := f.Read(buf); err != nil && !errors.Is(err, unix.ENOBUFS) {
 				return
 			}

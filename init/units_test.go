@@ -1,6 +1,6 @@
-// Package units tests what is installed beside the programs: that the units for
-// systemd are as hard as they are said to be, where there is no systemd to ask, the
-// script that ends an installation, and the versions that packages sort by.
+// Package units tests what is installed beside the programs: the systemd units, which must
+// be as restricted as they are said to be, also where no systemd can be asked; the script
+// that ends an installation; and the versions by which packages are sorted.
 package units
 
 import (
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// settings are those of one section of a unit, in the order of the file.
+// settings are the settings of one section of a unit, in the order of the file.
 type settings map[string][]string
 
 // parse reads a unit, strictly (systemd.syntax(7)); continuation lines and quotes
@@ -44,7 +44,7 @@ func parse(t *testing.T, name string) map[string]settings {
 	return unit
 }
 
-// hardening is what every service must have.
+// hardening lists the settings that every service must have.
 var hardening = map[string]string{
 	"AmbientCapabilities":     "",
 	"CapabilityBoundingSet":   "",
@@ -106,7 +106,7 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// The names and modes are what the daemon and its clients go by.
+// The daemon and its clients depend on these names and modes.
 func TestSockets(t *testing.T) {
 	for _, tt := range []struct{ unit, path, name, mode string }{
 		{"mamma.socket", "/run/mamma/mamma.sock", "request", "0666"},
@@ -127,14 +127,14 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// What gives rights back is only there to be uncommented.
+// Settings that give rights back are commented out. An operator may uncomment them.
 func TestManagedGivesNothingByItself(t *testing.T) {
 	if unit := parse(t, "managed.conf"); len(unit) != 1 || len(unit["Service"]) != 0 {
 		t.Errorf("managed.conf sets %v", unit)
 	}
 }
 
-// Where systemd is there to be asked, it is: its own mark of exposure, from 0 to 10.
+// If systemd is installed, it is asked for its own mark of exposure, from 0 to 10.
 func TestExposure(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {

@@ -20,13 +20,13 @@ type Advice struct {
 	Interface string
 }
 
-// Ask decides on a connection for the daemon itself, which places those of programs that
-// know nothing of it. The policy in charge is asked, as for a client's request, and other
-// requests wait for their turn meanwhile. If the policy is stuck or out of service, the
+// Ask decides on a connection for the daemon itself, which places connections of programs
+// that know nothing of the daemon. The policy in charge is asked, as for a client's request,
+// and other requests wait for their turn meanwhile. If the policy is stuck or out of service, the
 // decision is the default one. The zero App stands for a user that is not known.
 //
-// Nothing is remembered: a decision may come to be used never, or for many connections.
-// See Remember.
+// The decision is not remembered, because it may be used never, or for many connections. See
+// Remember.
 func (m *Manager) Ask(q Question, now time.Time) (Advice, error) {
 	if q.Kind == policy.Resolve {
 		return Advice{}, errors.New("ask: nothing is resolved for the daemon itself")

@@ -74,6 +74,6 @@
 // its lease is void from the start. Later the client tells how many connections there
 // were; they count with the decision, and have no records of their own.
 //
-// What the package needs from others it declares as small interfaces (Resolver,
-// Routes, Destinations); the programs pass the implementations in.
+// The package declares small interfaces for what it needs from others (Resolver, Routes,
+// Destinations). The programs pass the implementations in.
 package mam

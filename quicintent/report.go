@@ -52,7 +52,7 @@ func (l *ledger) flow(stats quic.ConnectionStats, over, silent bool) (f client.F
 		f.Received = stats.BytesReceived - l.begun.BytesReceived
 	}
 	if silent {
-		// What was sent last is lost or not, but that is told by the silence.
+		// Whether the last packets are lost does not matter: Silent says what has happened.
 		f.Sent, f.Lost = 0, 0
 	}
 	measured := l.measured(&stats)

@@ -10,7 +10,8 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// What the manager is told of a connection, and when there is nothing to tell.
+// The table says what the manager is told about a connection, and when there is nothing to
+// tell.
 func TestLedger(t *testing.T) {
 	const ms = time.Millisecond
 	stats := func(sent, lost, received, bytes uint64) quic.ConnectionStats {
@@ -51,8 +52,8 @@ func TestLedger(t *testing.T) {
 			t.Errorf("%s: news %v (-want +got):\n%s", tt.name, news, diff)
 		}
 	}
-	// Right after a move nothing was measured: quic-go shows first the figures of the
-	// network before, then what it assumes.
+	// Right after a move, nothing was measured. quic-go first shows the figures of the
+	// former network, then figures that it assumes.
 	before := stats(10, 1, 8, 9000)
 	l := ledger{begun: before, told: before}
 	before.PacketsReceived++

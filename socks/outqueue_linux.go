@@ -16,7 +16,7 @@ const tcpClose = 7 // TCP_CLOSE, net/tcp_states.h
 func unacknowledged(nc net.Conn) (n int, err error) {
 	if raw, ok := nc.(syscall.Conn); ok {
 		err = control(raw, func(fd uintptr) error {
-			// What a reset connection had left to send is dropped, but still counted.
+			// After a reset, the kernel still counts the bytes that it has dropped.
 			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 			if err == nil && info.State == tcpClose {
 				return nil

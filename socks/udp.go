@@ -31,9 +31,10 @@ const (
 	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
 
-	// Where answers came before, no answer tells more: after three times as long as the
-	// slowest of the latest answers took, but no less than leastUDPSilence, to so many
-	// datagrams. A resolver's client that waits for one slow name sends fewer.
+	// If answers came before, silence is noticed earlier: after three times as long as the
+	// slowest of the latest answers took, but at least leastUDPSilence, and if as many
+	// datagrams as unansweredToNotice got no answer. A client of a resolver that waits for
+	// one slow name sends fewer.
 	leastUDPSilence    = 300 * time.Millisecond
 	silentRoundTrips   = 3
 	unansweredToNotice = 3

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// once allows the first question about a port only.
+// once allows only the first question about a port.
 type once struct {
 	onlySender
 	asked chan int // the number of the question
@@ -24,7 +24,7 @@ func (o *once) AllowSender(context.Context, *Request, netip.AddrPort, netip.Addr
 	return nil
 }
 
-// What the rules say about a port holds for the datagrams that have come before the
+// The answer of the rules about a port holds for the datagrams that have come before the
 // question, and for none that is read later.
 func TestOwnerIsAskedForEachBatch(t *testing.T) {
 	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -10,7 +10,7 @@ import (
 
 // waitReadable waits for a datagram, or an error, so that a buffer is needed
 // only when there is something to read. It returns an error when pc is closed.
-// What has no descriptor does not wait.
+// If pc has no descriptor, it does not wait.
 func waitReadable(pc net.PacketConn) error {
 	sc, ok := pc.(syscall.Conn)
 	if !ok {

@@ -107,8 +107,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if status, handled := placement.Dispatch(args); handled {
 		return status
 	}
-	// What packages log for programmers may have text from outside, and a user cannot act
-	// on it. Errors that matter are also returned.
+	// Messages that packages log for programmers may contain text from outside, and a user
+	// cannot act on them. Errors that matter are also returned.
 	log.SetOutput(io.Discard)
 	a.out, a.err = guarded(a.out), guarded(a.err)
 	root := a.root()

@@ -15,9 +15,9 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 )
 
-// What an earlier attempt has left is gone on with only if the server's answer is of the
-// same file, and reaches its end. Otherwise the file is fetched again, or stays
-// incomplete, and never has bytes of two.
+// A get continues what an earlier attempt has left only if the server's answer is about the
+// same file and reaches its end. Otherwise the file is fetched again, or stays incomplete.
+// It never has bytes of two files.
 func TestGetResumesOdd(t *testing.T) {
 	old, data := bytes.Repeat([]byte("old."), 1000), bytes.Repeat([]byte("new!"), 1000)
 	const kept = 1000
@@ -108,7 +108,7 @@ func TestGetNotModified(t *testing.T) {
 	}
 }
 
-// What takes the place of a private file is as private.
+// A file that replaces a private file is just as private.
 func TestGetKeepsMode(t *testing.T) {
 	s := startShelf(t, 1000, false)
 	file := filepath.Join(t.TempDir(), "private")
@@ -123,7 +123,7 @@ func TestGetKeepsMode(t *testing.T) {
 	}
 }
 
-// Ranges are get's own.
+// Only get itself asks for ranges.
 func TestGetRefusesRange(t *testing.T) {
 	for _, header := range []string{"Range: bytes=100-", "if-range: \"one\""} {
 		if code, _, errs := mammactl(t.Context(), "", "get", "-o", filepath.Join(t.TempDir(), "x"), "-H", header, "http://127.0.0.1:1/"); code != exitUsage || !strings.Contains(errs, "whole files") {
@@ -132,7 +132,8 @@ func TestGetRefusesRange(t *testing.T) {
 	}
 }
 
-// The password of a URL is not written to disk, and its part is gone on with all the same.
+// The password of a URL is not written to disk. The part of such a get can be continued
+// nevertheless.
 func TestGetKeepsNoPassword(t *testing.T) {
 	s := startShelf(t, 4_000_000, false)
 	s.limit.Store(2_500_000)
@@ -151,7 +152,8 @@ func TestGetKeepsNoPassword(t *testing.T) {
 	}
 }
 
-// What net/http logs about a server is not shown, since it has bytes of the server's.
+// What net/http logs about a server is not shown, because it contains bytes from the
+// server.
 func TestLogIsNotShown(t *testing.T) {
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
@@ -191,8 +193,8 @@ func TestGetLeavesForeignPart(t *testing.T) {
 	}
 }
 
-// The part of a get that was killed, with a strong validator or without, is known as
-// its own: from the first byte on, a state is beside it.
+// The part of a get that was killed is recognised as its own, with a strong validator or
+// without. A state is beside the part from the first byte on.
 func TestGetKilled(t *testing.T) {
 	for _, tag := range []string{`"one"`, ""} {
 		file := filepath.Join(t.TempDir(), "got")

@@ -165,7 +165,7 @@ type value struct {
 }
 
 // value returns the constant value of a setting, and reports an error if there is none.
-// Of a list with a wrong element it returns the other elements.
+// If a list has a wrong element, it returns the other elements.
 func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	expr := a.Expr
 	for {

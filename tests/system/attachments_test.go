@@ -30,8 +30,8 @@ func onLink(t *testing.T, bed *testbed.Bed, name string, f func(netlink.Link) er
 	}
 }
 
-// neighbour returns the link-layer address that the client's kernel knows for an address;
-// nil if it knows none.
+// neighbour returns the link-layer address that the client's kernel knows for an address,
+// or nil if it knows none.
 func neighbour(t *testing.T, bed *testbed.Bed, name string, a netip.Addr) (hw net.HardwareAddr) {
 	t.Helper()
 	onLink(t, bed, name, func(l netlink.Link) error {
@@ -53,7 +53,7 @@ func setNeighbour(t *testing.T, bed *testbed.Bed, name string, a netip.Addr, hw 
 	})
 }
 
-// hasFigures waits until there is a round-trip time of a network, or is none.
+// hasFigures waits until a round-trip time of a network is known, or until none is.
 func hasFigures(t *testing.T, m *daemon, name string, known bool) {
 	t.Helper()
 	m.within(t, stage.Patience, func(p map[string]control.Prefix) string {
@@ -89,8 +89,8 @@ func measured(t *testing.T, m *daemon, name string, conn net.Conn) {
 	}
 }
 
-// Another access point of the same Wi-Fi, with the same address, prefix and gateway, has none
-// of the measurements, nor the doubts, of the one before; they come back with it.
+// Another access point of the same Wi-Fi has the same address, prefix and gateway, but none
+// of the measurements and doubts of the former one. These come back with the former one.
 func TestAccessPoints(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")
@@ -134,8 +134,8 @@ func TestAccessPoints(t *testing.T) {
 	hasFigures(t, m, "wlan0", false)
 }
 
-// A telephone by cable gives another prefix all of a sudden. The next decision has the new
-// address, and the figures, which are those of the same gateway.
+// A telephone connected by cable suddenly gives another prefix. The next decision has the
+// new address, and the figures of the gateway, which is the same.
 func TestTetheredPrefixChanges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")
@@ -175,8 +175,8 @@ func TestTetheredPrefixChanges(t *testing.T) {
 	})
 }
 
-// Two interfaces with the same prefix are two networks: one has the other's figures at no
-// time, and takes over when the other is lost.
+// Two interfaces with the same prefix are two networks. One never has the other's figures,
+// and it takes over when the other is lost.
 func TestSamePrefixTwice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")
@@ -213,8 +213,8 @@ func TestSamePrefixTwice(t *testing.T) {
 	hasFigures(t, m, "wlan1", false)
 }
 
-// When logind says that the host wakes, names are asked anew, as they may be others where the
-// host is now, and each service is asked again.
+// When logind says that the host wakes, names are looked up again, because they may have
+// other addresses at the new place, and each service is asked again.
 func TestWakes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")
@@ -267,8 +267,8 @@ func TestWakes(t *testing.T) {
 	t.Logf("asked anew %v after waking", time.Since(began).Round(time.Millisecond))
 }
 
-// What NetworkManager says of a network is tested once, each time that it is said anew, and on
-// one that costs something only if nothing else is up.
+// What NetworkManager says about a network is tested once each time that it is said. On a
+// network that costs something, it is tested only if nothing else is up.
 func TestDoubtsAreProbed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")

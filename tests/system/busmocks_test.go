@@ -20,15 +20,14 @@ func (d *desktop) busConn() *dbus.Conn {
 	return c
 }
 
-// busMock is a service by script.
+// busMock is a scripted service.
 type busMock struct {
 	t     *testing.T
 	conn  *dbus.Conn
 	props map[string]*prop.Properties // by path
 }
 
-// busObjects are properties by path and interface, which a blank separates, and then by
-// name.
+// busObjects are properties by path and interface, separated by a blank, and then by name.
 type busObjects map[string]map[string]any
 
 // serve puts objects on the bus under a name. Changes of properties are signalled.
@@ -70,7 +69,8 @@ func (m *busMock) set(path, iface, name string, v any) {
 	m.props[path].SetMust(iface, name, v)
 }
 
-// authority is polkit for services that ask whether a caller may do something; he may.
+// authority answers services that ask polkit whether a caller may do something. The answer
+// is always yes.
 type authority struct{}
 
 type subject struct {
@@ -115,7 +115,7 @@ const (
 	nmFirst    = nmPath + "/Devices/0"
 )
 
-// nmObjects is a NetworkManager with active devices.
+// nmObjects makes a NetworkManager with active devices.
 func nmObjects(devices ...map[string]any) busObjects {
 	o, paths := busObjects{}, []dbus.ObjectPath{}
 	for i, device := range devices {

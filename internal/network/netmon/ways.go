@@ -22,7 +22,7 @@ func (s *Snapshot) judge() {
 			if !own.Verdict.Refused() {
 				break
 			}
-			// What the kernel refuses to one address it may allow to another.
+			// The kernel may refuse one address of the prefix and allow another.
 			if w := s.state.Ways[Vantage{Source: a}]; !w.Verdict.Refused() && w.Verdict != oracle.NoRoute {
 				own = w
 				p.Addrs = append([]netip.Addr{a}, slices.DeleteFunc(slices.Clone(p.Addrs), func(b netip.Addr) bool { return a == b })...)

@@ -37,7 +37,7 @@ func (r *reporting) pass(d time.Duration) {
 	r.now.Wall = r.now.Wall.Add(d)
 }
 
-// flow is a report on a flow over wlan0.
+// flow makes a report on a flow over wlan0.
 func (r *reporting) flow(port uint16, rtt time.Duration, sent, lost uint32) *FlowReport {
 	return &FlowReport{Over: r.wlan, Remote: r.there, Port: port, RTT: rtt, RTTVar: rtt / 10, Sent: sent, Lost: lost}
 }
@@ -73,7 +73,7 @@ func TestReportsCountWhereTheyBelong(t *testing.T) {
 	}
 }
 
-// What a program cannot mean, or what is of no network, is ignored.
+// A report that a program cannot mean, or that is about no network, is ignored.
 func TestReportsIgnoreNonsense(t *testing.T) {
 	const ms = time.Millisecond
 	r := newReporting()
@@ -87,14 +87,14 @@ func TestReportsIgnoreNonsense(t *testing.T) {
 	if len(r.users) != 0 {
 		t.Errorf("%d users are remembered", len(r.users))
 	}
-	// More is lost than was sent.
+	// More packets are lost than were sent.
 	r.Add(1000, r.flow(1, 30*ms, 1, 1<<32-1))
 	if got := r.With(policy.PathStats{}, 1000, r.wlan, r.there); got.LossUp != 1 {
 		t.Errorf("%+v", got)
 	}
 }
 
-// Of a flow that is not reported any more, the least round-trip time stays for ten minutes.
+// When a flow is no longer reported, its least round-trip time stays for ten minutes.
 func TestReportsGrowOld(t *testing.T) {
 	const ms = time.Millisecond
 	r := newReporting()
@@ -122,7 +122,7 @@ func TestReportsGrowOld(t *testing.T) {
 	}
 }
 
-// Losses are those of the last seconds, and not of the whole flow.
+// Losses are those of the last seconds, not of the whole flow.
 func TestReportsOfLossFade(t *testing.T) {
 	r := newReporting()
 	loss := func() float64 { return r.With(policy.PathStats{}, 1000, r.wlan, r.there).LossUp }
@@ -142,7 +142,7 @@ func TestReportsOfLossFade(t *testing.T) {
 	}
 }
 
-// What was reported of a network does not count for what comes after it.
+// Reports on a network do not count for another network that comes after it.
 func TestReportsGoWithTheNetwork(t *testing.T) {
 	const ms = time.Millisecond
 	r := newReporting()
@@ -207,7 +207,7 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 }
 
-// What the kernel has measured and what was reported become one figure.
+// The kernel's measurements and reports are combined into one figure.
 func TestTogether(t *testing.T) {
 	const ms = time.Millisecond
 	early, late := time.Unix(1_800_000_000, 0), time.Unix(1_800_000_060, 0)

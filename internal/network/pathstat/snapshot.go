@@ -50,8 +50,8 @@ type Snapshot struct {
 	dests *Destinations
 }
 
-// Of is the snapshot without what was measured in other stays than those of the prefixes,
-// which are measured from the next pass on.
+// Of returns the snapshot with only the measurements that belong to the present stays of the
+// prefixes. Prefixes with a new stay are measured from the next pass on.
 func (s *Snapshot) Of(prefixes []Prefix) *Snapshot {
 	before := make(map[policy.PrefixID]uint64, len(s.Prefixes))
 	for i := range s.Prefixes {

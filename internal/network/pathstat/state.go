@@ -214,7 +214,7 @@ func (st *state) add(now Instant, s *tcpSocket) {
 			st.told = s.connection()
 			st.watcher.Connection(p.id, &st.told)
 		}
-		// What has heard nothing at this attachment tells of the one before.
+		// A connection that has received nothing at this attachment tells about the former one.
 		if p.begun > 0 && time.Duration(s.Heard)*time.Millisecond > now.Up-p.begun {
 			continue
 		}

@@ -29,7 +29,7 @@
 // Decisions and events take the parameters of a Filter besides: program, network, and
 // after, a time. Events are then those about the decisions that match.
 //
-// What is unknown is null. Times are RFC 3339 with up to nine decimals.
+// An unknown value is null. Times are RFC 3339 with up to nine decimals.
 // Durations and ages are numbers of milliseconds, in fields that end in _ms;
 // rates are bytes per second, sizes bytes, ratios 0 to 1. Lists may be empty but
 // are never null. An answer other than 200 is a Failure.

@@ -143,9 +143,9 @@ var public = prefixes("0.0.0.0/8 127.0.0.0/8 192.0.0.0/24 192.0.2.0/24 192.88.99
 // scopes are prefixes that addresses do not leave.
 var scopes = prefixes("10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 fe80::/64")
 
-// Of other addresses these leading bits stay. A registry has given a block of that size
-// to thousands of providers. The bits are needed to tell the pieces of a VPN's default
-// route.
+// Other addresses keep these leading bits. A block of that size belongs to thousands of
+// providers, so the bits identify nobody. They are needed to recognise the pieces of a VPN's
+// default route.
 const (
 	kept4 = 8
 	kept6 = 12

@@ -85,7 +85,7 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 	for _, n := range r.bed.Networks {
 		r.locals = append(r.locals, n.Client4)
 	}
-	// What one run learnt of a destination must not help the next one.
+	// The kernel must not use what it learnt about a destination in an earlier run.
 	for _, n := range []*testbed.Namespace{r.bed.Client, r.bed.Service.Namespace} {
 		if err := n.Sysctl("net.ipv4.tcp_no_metrics_save", "1"); err != nil {
 			return nil, err

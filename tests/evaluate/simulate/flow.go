@@ -182,7 +182,7 @@ func (f *flow) transmit(size int32) {
 
 // watch sets the timer that notices losses at the end of a transfer: a tail loss
 // probe after two round trips (RFC 8985 section 7), then retransmission timeouts.
-// Where nothing is lost no timer is needed.
+// If nothing is lost, no timer is needed.
 func (f *flow) watch() {
 	if f.timing {
 		return

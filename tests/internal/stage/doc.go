@@ -2,5 +2,5 @@
 // the evaluation: it builds and starts daemons, and runs the client library in
 // an Actor, a second process of the same program inside the client's namespace.
 //
-// What is performed, and what is measured of it, is the caller's own.
+// The callers decide what is performed and what is measured.
 package stage
