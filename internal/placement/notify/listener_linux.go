@@ -136,26 +136,15 @@ var ErrEnded = errors.New("no process is left")
 // A Buffer is memory for Receive. Each receiving goroutine needs its own.
 type Buffer struct{ b []uint64 } // the structures are aligned to eight bytes
 
-// Receive waits for the next call, and blocks its thread meanwhile. There is no better
-// way: poll(2) reports one notification to several readers, and a blocked read of the
-// descriptor cannot be ended. Receive returns ErrEnded when the last process is gone.
+// Receive waits for the next call, and blocks its thread meanwhile. It does not poll(2)
+// first, which would report one call to all that wait, and wake them. It returns
+// ErrEnded when the last process is gone. Kernels before 6.11 do not end the wait then.
 func (l *Listener) Receive(buf *Buffer) (Call, error) {
 	words := (int(l.sizes.notif) + 7) / 8
 	if len(buf.b) < words {
 		buf.b = make([]uint64, words)
 	}
 	for {
-		fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
-		switch _, err := unix.Poll(fds, -1); {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return Call{}, os.NewSyscallError("poll", err)
-		case fds[0].Revents&unix.POLLNVAL != 0:
-			return Call{}, os.ErrClosed
-		case fds[0].Revents&unix.POLLIN == 0:
-			return Call{}, ErrEnded
-		}
 		clear(buf.b)
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&buf.b[0])))
 		switch errno {
@@ -165,13 +154,31 @@ func (l *Listener) Receive(buf *Buffer) (Call, error) {
 			c.Foreign = n.data.arch != nativeArch || n.data.nr&x32Bit != 0 && nativeArch == unix.AUDIT_ARCH_X86_64
 			c.Packed = n.data.arch == unix.AUDIT_ARCH_I386 && n.data.nr == i386Socketcall
 			return c, nil
-		case unix.ENOENT, unix.EINTR:
+		case unix.ENOENT:
 			// The call has been withdrawn, because its thread was killed or got a
-			// signal.
+			// signal, or no process is left.
+			if err := l.left(); err != nil {
+				return Call{}, err
+			}
+		case unix.EINTR:
 		default:
 			return Call{}, os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_RECV", errno)
 		}
 	}
+}
+
+// left returns an error if no more calls will come.
+func (l *Listener) left() error {
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	switch _, err := unix.Poll(fds, 0); {
+	case errors.Is(err, unix.EINTR):
+		return nil // Receive asks again
+	case err != nil:
+		return os.NewSyscallError("poll", err)
+	case fds[0].Revents&unix.POLLHUP != 0:
+		return ErrEnded
+	}
+	return nil
 }
 
 // Valid tells whether the call still waits. If so, everything that was read about its
