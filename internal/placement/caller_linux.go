@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,25 +36,37 @@ const pidfdThread = unix.O_EXCL
 type thread struct {
 	tid   uint32
 	pidfd int
+	alone bool // pidfd stands for the thread, and not for its process
+	// name is the file with the command of the process named; -1: none.
+	name  int
+	named int
 }
 
 // openThread opens a thread; close closes it again.
 func openThread(tid uint32) (*thread, error) {
-	pidfd, err := unix.PidfdOpen(int(tid), pidfdThread)
+	t := &thread{tid: tid, alone: true, name: -1}
+	var err error
+	t.pidfd, err = unix.PidfdOpen(int(tid), pidfdThread)
 	if errors.Is(err, unix.EINVAL) { // Linux before 6.9: ask for the process
 		c, err2 := readCaller(tid)
 		if err2 != nil {
 			return nil, err2
 		}
-		pidfd, err = unix.PidfdOpen(c.pid, 0)
+		t.alone = false
+		t.pidfd, err = unix.PidfdOpen(c.pid, 0)
 	}
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
-	return &thread{tid, pidfd}, nil
+	return t, nil
 }
 
-func (t *thread) close() { _ = unix.Close(t.pidfd) }
+func (t *thread) close() {
+	_ = unix.Close(t.pidfd)
+	if t.name >= 0 {
+		_ = unix.Close(t.name)
+	}
+}
 
 // descriptor copies a descriptor of the thread.
 func (t *thread) descriptor(fd int) (int, error) {
@@ -92,13 +105,110 @@ func (t *thread) caller() (caller, error) {
 	info := pidfdInfo{mask: pidfdInfoPID | pidfdInfoCreds}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.pidfd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
 	const both = pidfdInfoPID | pidfdInfoCreds
-	if errno != 0 || info.mask&both != both {
+	switch {
+	case errno == unix.ESRCH:
+		return caller{}, os.NewSyscallError("ioctl PIDFD_GET_INFO", errno) // the thread is gone
+	case errno != 0 || info.mask&both != both:
 		return readCaller(t.tid) // slower: it takes some tens of microseconds
 	}
 	c := caller{pid: int(info.tgid), uid: info.ruid}
-	name, err := os.ReadFile("/proc/" + strconv.Itoa(c.pid) + "/comm")
-	c.command = strings.TrimSuffix(string(name), "\n")
+	var err error
+	c.command, err = t.command(c.pid)
 	return c, err
+}
+
+// command reads the command of the thread's process (proc_pid_comm(5)). The file stays
+// open, as looking it up takes longer than reading it.
+func (t *thread) command(pid int) (string, error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/comm"
+	if t.named != pid && t.name >= 0 { // the thread has become the leader of its process (execve(2))
+		_ = unix.Close(t.name)
+		t.name = -1
+	}
+	if t.name < 0 {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "", &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		t.name, t.named = fd, pid
+	}
+	var b [64]byte // a program's has 15 at most
+	n, err := unix.Pread(t.name, b[:], 0)
+	if err != nil {
+		return "", &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return strings.TrimSuffix(string(b[:n]), "\n"), nil
+}
+
+// maxThreads bounds the threads that are kept open. Each takes two descriptors.
+const maxThreads = 64
+
+// threads keeps threads that have called open: most that call do it again. The zero value
+// keeps none yet.
+type threads struct {
+	mu   sync.Mutex
+	kept map[uint32]*thread
+}
+
+// take returns an open thread, which nobody else uses until it is given back. A kept one
+// may be gone, and its number another's: then all that it is asked fails.
+func (t *threads) take(tid uint32) (th *thread, kept bool, err error) {
+	t.mu.Lock()
+	th = t.kept[tid]
+	delete(t.kept, tid)
+	t.mu.Unlock()
+	if th != nil {
+		return th, true, nil
+	}
+	th, err = openThread(tid)
+	return th, false, err
+}
+
+// give gives a thread back. With more threads than are kept, that of any is closed.
+func (t *threads) give(th *thread) {
+	if !th.alone {
+		// The process may outlive the thread, and the number be given to a thread of
+		// another process.
+		th.close()
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kept == nil {
+		t.kept = map[uint32]*thread{}
+	}
+	if old := t.kept[th.tid]; old != nil { // of a call that was withdrawn
+		old.close()
+	}
+	t.kept[th.tid] = th
+	for tid, other := range t.kept {
+		if len(t.kept) <= maxThreads {
+			return
+		}
+		if tid != th.tid {
+			delete(t.kept, tid)
+			other.close()
+		}
+	}
+}
+
+// caller returns an open thread and the process that it belongs to. Without an error,
+// the thread is to be given back.
+func (t *threads) caller(tid uint32) (*thread, caller, error) {
+	for {
+		th, kept, err := t.take(tid)
+		if err != nil {
+			return nil, caller{}, err
+		}
+		who, err := th.caller()
+		if err == nil {
+			return th, who, nil
+		}
+		th.close()
+		if !kept {
+			return nil, who, err
+		}
+	}
 }
 
 // readCaller reads which process a thread belongs to (proc_pid_status(5)).

@@ -1,9 +1,12 @@
 package placement
 
 import (
+	"errors"
 	"os"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +30,82 @@ func TestCaller(t *testing.T) {
 	}
 	if fast.pid != os.Getpid() || int(fast.uid) != os.Getuid() || slow.pid != fast.pid || slow.uid != fast.uid || fast.command == "" {
 		t.Errorf("%+v, and from /proc %+v", fast, slow)
+	}
+}
+
+// A thread that has ended is not taken for the one that has its number next, and what is
+// kept of it is closed.
+func TestThreads(t *testing.T) {
+	var kept threads
+	tid, end, ended := make(chan uint32), make(chan struct{}), make(chan struct{})
+	var run func()
+	run = func() {
+		runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
+		if unix.Gettid() == os.Getpid() {
+			go run() // the first thread does not end, but is kept from the other goroutine
+			<-ended
+			return
+		}
+		defer close(ended)
+		tid <- uint32(unix.Gettid())
+		<-end
+	}
+	go run()
+	number := <-tid
+	th, who, err := kept.caller(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.give(th)
+	if !th.alone {
+		t.Skip("needs descriptors of threads (pidfd_open with PIDFD_THREAD, Linux 6.9)")
+	}
+	again, who2, err := kept.caller(number)
+	if err != nil || again != th || who2 != who {
+		t.Fatalf("asked again: %+v, %v; want %+v of the same descriptor", who2, err, who)
+	}
+	kept.give(again)
+	close(end)
+	<-ended
+	dir := "/proc/self/task/" + strconv.Itoa(int(number))
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the thread does not end")
+		}
+	}
+	if _, who, err := kept.caller(number); err == nil {
+		t.Errorf("a thread that is gone is of %+v", who)
+	}
+	if _, err := unix.FcntlInt(uintptr(th.pidfd), unix.F_GETFD, 0); err == nil || len(kept.kept) != 0 {
+		t.Errorf("%d are kept", len(kept.kept))
+	}
+}
+
+// No more threads are kept open than the bound says.
+func TestThreadsAreBounded(t *testing.T) {
+	var kept threads
+	var all []*thread
+	for n := range 2 * maxThreads {
+		th, err := openThread(uint32(os.Getpid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		th.tid, th.alone = uint32(n), true
+		all = append(all, th)
+		kept.give(th)
+	}
+	open := 0
+	for _, th := range all {
+		if _, err := unix.FcntlInt(uintptr(th.pidfd), unix.F_GETFD, 0); err == nil {
+			open++
+			th.close()
+		}
+	}
+	if open != maxThreads || len(kept.kept) != maxThreads {
+		t.Errorf("%d are open, and %d kept; want %d", open, len(kept.kept), maxThreads)
 	}
 }
 

@@ -47,9 +47,12 @@ type attempt struct {
 	begun    time.Time
 	dest     netip.AddrPort
 	cookie   uint64
-	bound    bool            // the socket has had a port before connecting, so a port proves nothing
-	learner  *habits.Learner // nil: nothing is learnt
-	last     atomic.Bool     // nobody will look again
+	bound    bool // the socket has had a port before connecting, so a port proves nothing
+	// multipath tells that the socket is one of Multipath TCP.
+	multipath bool
+	learner   *habits.Learner // nil: nothing is learnt
+	last      atomic.Bool     // nobody will look again
+	over      bool            // when the result became known, the connection had ended
 }
 
 func newFollower() (*follower, error) {
@@ -67,22 +70,33 @@ func newFollower() (*follower, error) {
 }
 
 // add follows a connection that is about to be made. If it returns true, the descriptor
-// belongs to the follower.
+// belongs to the follower. The caller calls watch when the program's call goes on.
 func (f *follower) add(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.under) >= f.most {
 		return false
 	}
-	// The trigger is by edges: a socket that is not connecting yet counts as hung up,
-	// and would be reported again and again otherwise.
-	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
-	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
-		return false
-	}
 	a.begun = time.Now()
 	f.under[a.fd] = a
 	return true
+}
+
+// watch begins to wait for the result of an attempt. A socket that is not connecting yet
+// counts as hung up, so before the call the kernel would report that, and take the
+// processor from the program.
+func (f *follower) watch(a *attempt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.under[a.fd] != a {
+		return // it is over already
+	}
+	// The trigger is by edges, for the same reason.
+	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
+	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
+		delete(f.under, a.fd)
+		_ = unix.Close(a.fd)
+	}
 }
 
 func (f *follower) run() {
@@ -130,10 +144,7 @@ func (f *follower) look(fd int, now time.Time) {
 // measure makes the meter measure an established connection. MPTCP connections are left
 // out, because the kernel counts by subflow.
 func (f *follower) measure(a *attempt, local netip.AddrPort) {
-	if f.meter == nil || a.learner == nil {
-		return
-	}
-	if protocol, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
+	if f.meter == nil || a.learner == nil || a.multipath || a.over {
 		return
 	}
 	f.meter.add(&carried{learner: a.learner, local: local, remote: a.dest, cookie: a.cookie, begun: a.begun})
@@ -187,29 +198,38 @@ const (
 // outcome returns the result of the attempt.
 func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	took := now.Sub(a.begun)
-	// The local name is read before and after the state. The port in the first shows
-	// that connecting has begun, so that a closed state is its end. The address in the
-	// second is the connection's; in the first it may still have been missing.
-	before, err := unix.Getsockname(a.fd)
-	if err != nil {
-		return o, nothing
-	}
 	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return o, nothing
 	}
-	name, err := unix.Getsockname(a.fd)
+	var before netip.AddrPort
+	if info.State == tcpClose && !connected(info) {
+		// Has connecting ended, or not begun? A port shows that it had begun before
+		// the state that is read next.
+		if before, err = localName(a.fd); err != nil {
+			return o, nothing
+		}
+		if info, err = unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
+			return o, nothing
+		}
+	}
+	a.over = info.State == tcpClose
+	// The address is the connection's only if it is read last.
+	local, err := localName(a.fd)
 	if err != nil {
 		return o, nothing
 	}
-	// A peer that accepts the connection acknowledges the SYN, which counts as a byte.
-	// A peer that refuses does not.
 	s := seen{
-		begun: localOf(before).Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
-		connected: info.Bytes_acked > 0 || info.Bytes_received > 0, last: a.last.Load(),
+		begun: before.Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
+		connected: connected(info), last: a.last.Load(),
 	}
-	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
+	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	return judge(s, took, local, func() bool { return a.multipath && becamePlain(a.fd) })
 }
+
+// connected tells whether a socket is or was connected. A peer that accepts the
+// connection acknowledges the SYN, which counts as a byte. A peer that refuses does not.
+func connected(info *unix.TCPInfo) bool { return info.Bytes_acked > 0 || info.Bytes_received > 0 }
 
 // seen is what the kernel says about a socket.
 type seen struct {
@@ -260,11 +280,7 @@ func localOf(sa unix.Sockaddr) netip.AddrPort {
 // becamePlain tells whether an MPTCP socket has fallen back to TCP. The kernel then has
 // no MPTCP_INFO of it (linux/mptcp.h).
 func becamePlain(fd int) bool {
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil || protocol != unix.IPPROTO_MPTCP {
-		return false
-	}
 	const mptcpInfo = 1
-	_, err = unix.GetsockoptInt(fd, unix.SOL_MPTCP, mptcpInfo)
+	_, err := unix.GetsockoptInt(fd, unix.SOL_MPTCP, mptcpInfo)
 	return err == unix.EOPNOTSUPP || err == unix.ENOPROTOOPT //nolint:errorlint // system calls give no other kind
 }

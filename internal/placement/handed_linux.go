@@ -22,7 +22,7 @@ func (p *placer) holdsAlready(o *Options, pid int) error {
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	th := &thread{uint32(pid), pidfd}
+	th := &thread{tid: uint32(pid), pidfd: pidfd, name: -1}
 	defer th.close()
 	who, err := th.caller()
 	if err != nil {

@@ -22,6 +22,9 @@ const (
 	meterFirst  = 10 * time.Millisecond
 	meterGrowth = 4
 	meterMost   = time.Minute
+	// meterRest is the time between two passes. Many short connections would each wake
+	// this process otherwise.
+	meterRest = 2 * time.Millisecond
 )
 
 // meter learns how much established connections carry and how long they last. It asks
@@ -96,7 +99,7 @@ func (m *meter) run(done <-chan struct{}) {
 	timer := time.NewTimer(meterMost)
 	defer timer.Stop()
 	for {
-		timer.Reset(m.pass(time.Now()))
+		timer.Reset(max(meterRest, m.pass(time.Now())))
 		select {
 		case <-timer.C:
 		case <-m.wake:

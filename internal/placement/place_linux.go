@@ -20,10 +20,16 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// receivers is the number of calls that are handled at once. Handling a call is mostly
-// waiting for the manager. With fewer receivers, one thread's call would wait for
-// another's.
-const receivers = 16
+const (
+	// receivers is the number of calls that are handled at once. If the manager has to be
+	// asked, handling a call is mostly waiting. With fewer receivers, one thread's call
+	// would wait for another's.
+	receivers = 16
+	// idle is the number of receivers that wait while there is no call. The kernel wakes
+	// the one that has waited longest. With many, that is a thread that has lost its
+	// place in the processor's caches and in Go's scheduler.
+	idle = 3
+)
 
 // decisionTimeout is how long a program waits for the manager at most. Nobody notices
 // that: programs wait as long for a connection attempt before they begin another (RFC
@@ -39,6 +45,7 @@ type placer struct {
 	self    maker
 	guests  guests
 	follow  *follower
+	threads threads
 
 	mu     sync.Mutex
 	placed map[uint64]bool     // by cookie: whether the socket was placed, or is as the program has bound it
@@ -126,31 +133,76 @@ func (p *placer) withoutManager(err error) {
 
 // serve handles the calls from l as long as there are processes.
 func (p *placer) serve(l *notify.Listener) {
-	for range receivers {
-		go func() {
-			// The goroutine blocks in the kernel nearly all the time, so it gets a
-			// thread of its own.
-			runtime.LockOSThread()
-			var buf notify.Buffer
-			for {
-				c, err := l.Receive(&buf)
-				if err != nil {
-					return // the last process is gone, and this process will end
-				}
-				p.handle(l, c)
-			}
-		}()
+	// A receiver that waits in the kernel has no processor of Go's scheduler. Without a
+	// free one, it would have to wait for one when a call comes.
+	runtime.GOMAXPROCS(runtime.NumCPU() + idle)
+	r := newReceiving()
+	r.start = func() { go r.run(p, l) }
+	for range idle {
+		r.start()
 	}
+}
+
+// receiving are the receivers of a listener. There are more of them while all are busy.
+type receiving struct {
+	start func() // starts one more
+
+	mu           sync.Mutex
+	waiting, all int
+}
+
+func newReceiving() *receiving { return &receiving{waiting: idle, all: idle} }
+
+// run handles calls, one after the other.
+func (r *receiving) run(p *placer, l *notify.Listener) {
+	var buf notify.Buffer
+	for {
+		c, err := l.Receive(&buf)
+		if err != nil {
+			return // the last process is gone, and this process will end
+		}
+		r.busy()
+		p.handle(l, c)
+		if r.enough() {
+			return
+		}
+	}
+}
+
+// busy is called by a receiver that has got a call. If nobody waits for the next one, it
+// starts another receiver.
+func (r *receiving) busy() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting--; r.waiting == 0 && r.all < receivers {
+		r.waiting++
+		r.all++
+		r.start()
+	}
+}
+
+// enough is called by a receiver that has handled a call. It tells whether others wait
+// for the next one.
+func (r *receiving) enough() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting >= idle {
+		r.all--
+		return true
+	}
+	r.waiting++
+	return false
 }
 
 // handle answers one call.
 func (p *placer) handle(l *notify.Listener, c notify.Call) {
+	var connecting *attempt
 	var err error
 	switch {
 	case c.NR == unix.SYS_SETSOCKOPT && !c.Foreign:
 		err = p.option(l, c)
 	case c.NR != unix.SYS_SOCKET && !c.Foreign:
-		err = p.place(l, c)
+		connecting, err = p.place(l, c)
 	default:
 		if err = p.open(c); err == nil && p.streams(c) {
 			p.makeStream(l, c)
@@ -163,40 +215,46 @@ func (p *placer) handle(l *notify.Listener, c notify.Call) {
 			p.say.line("%v", refused)
 		}
 		_ = l.Fail(c, refused.errno())
-		return
+	} else {
+		_ = l.Continue(c)
 	}
-	_ = l.Continue(c)
+	if connecting != nil {
+		p.follow.watch(connecting)
+	}
 }
 
 // errNoManager means that nobody has decided.
 var errNoManager = errors.New("no Multi Access Manager answers")
 
 // place binds the socket that c is about. If the error is a refusal, the call fails.
-// Otherwise it goes on, with or without an error.
-func (p *placer) place(l *notify.Listener, c notify.Call) error {
+// Otherwise it goes on, with or without an error. An attempt is returned if it is to be
+// watched from then on.
+func (p *placer) place(l *notify.Listener, c notify.Call) (connecting *attempt, err error) {
 	holding := p.holding()
 	w, unread := readWish(c, holding)
 	if errors.Is(unread, errNoSocket) || unread == nil && !w.matters(holding) {
-		return nil
+		return nil, nil
 	}
 	r, err := p.reach(l, c, w.fd)
 	defer r.close()
 	switch kind := errors.Is(err, errKind); {
 	case errors.Is(err, errNoSocket), errors.Is(err, errOver), kind && !r.options.Require:
-		return nil
+		return nil, nil
 	case unread != nil || err != nil && !kind:
-		return r.options.unplaced(w.dest(), r.who, cmp.Or(unread, err))
+		return nil, r.options.unplaced(w.dest(), r.who, cmp.Or(unread, err))
 	case r.options.Require:
-		return r.hold(w, err)
+		err = r.hold(w, err)
+		return r.connecting, err
 	}
 	if !w.matters(false) {
-		return nil
+		return nil, nil
 	}
 	how, ok := p.way(&r.socket)
 	if _, known := p.known(r.socket.cookie); known || !ok || w.parts[0].bare && r.socket.v6 {
-		return nil
+		return nil, nil
 	}
-	return r.put(w.dest(), how)
+	err = r.put(w.dest(), how)
+	return r.connecting, err
 }
 
 // holding tells whether there may be a caller with Options.Require.
@@ -208,7 +266,8 @@ type reached struct {
 	who     caller
 	options *stated
 	socket  socket // with a descriptor of -1 if there is no copy
-	kept    bool   // the copy belongs to somebody else
+	// connecting is what the follower has of the call; the copy belongs to it then.
+	connecting *attempt
 }
 
 // errOver says that a call waits no more.
@@ -219,15 +278,12 @@ var errOver = errors.New("the call is over")
 // will refuse the call.
 func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, error) {
 	r := &reached{p: p, socket: socket{fd: -1}}
-	th, err := openThread(c.PID)
-	if err == nil {
-		defer th.close()
-		r.who, err = th.caller()
-	}
-	r.options = p.optionsOf(r.who)
+	th, who, err := p.threads.caller(c.PID)
+	r.who, r.options = who, p.optionsOf(who)
 	if err != nil {
 		return r, err
 	}
+	defer p.threads.give(th)
 	own, err := th.descriptor(fd)
 	switch {
 	case errors.Is(err, unix.EBADF):
@@ -243,7 +299,7 @@ func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, err
 }
 
 func (r *reached) close() {
-	if !r.kept && r.socket.fd >= 0 {
+	if r.connecting == nil && r.socket.fd >= 0 {
 		_ = unix.Close(r.socket.fd)
 	}
 }
@@ -280,8 +336,11 @@ func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 	if r.options.Verbose {
 		p.say.line("%q[%d] -> %v  %v  %v", r.who.command, r.who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
 	}
-	if s.typ == unix.SOCK_STREAM && !r.kept {
-		r.kept = p.follow.add(&attempt{fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, learner: r.options.learnt})
+	if s.typ != unix.SOCK_STREAM || r.connecting != nil {
+		return
+	}
+	if a := (&attempt{fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, multipath: s.protocol == unix.IPPROTO_MPTCP, learner: r.options.learnt}); p.follow.add(a) {
+		r.connecting = a
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -74,21 +75,26 @@ func inspect(fd int) (s socket, err error) {
 	if s.netns, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return s, os.NewSyscallError("getsockname", err)
-	}
-	switch a := name.(type) {
-	case *unix.SockaddrInet4:
-		s.source = netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		s.source = netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
+	if s.source, err = localName(fd); err != nil {
+		return s, err
 	}
 	if s.device, err = unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
 	}
 	s.closed = s.typ == unix.SOCK_DGRAM || tcpState(fd) == tcpClose
 	return s, nil
+}
+
+// localName returns the local address of a socket of IPv4 or IPv6, without a zone.
+// unix.Getsockname would ask for the socket's protocol besides.
+func localName(fd int) (netip.AddrPort, error) {
+	var b [unix.SizeofSockaddrInet6]byte
+	size := uint32(len(b))
+	if _, _, errno := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size))); errno != 0 {
+		return netip.AddrPort{}, os.NewSyscallError("getsockname", errno)
+	}
+	a, err := parseSockaddr(b[:min(size, uint32(len(b)))])
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()), err
 }
 
 // States of TCP (linux/net/tcp_states.h).
