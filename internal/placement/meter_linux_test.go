@@ -85,7 +85,7 @@ func TestMeter(t *testing.T) {
 }
 
 // What connections carried that are open when the programs end is learnt, too.
-func TestMeterEnds(t *testing.T) {
+func TestOpenConnectionsAreLearntAtTheEnd(t *testing.T) {
 	learner := habits.New(habits.Defaults())
 	m := &meter{wake: make(chan struct{}, 1), get: func(_, _ netip.AddrPort, _ uint64) (sockdiag.Socket, error) {
 		return sockdiag.Socket{Counted: true, Sent: 1000}, nil

@@ -316,7 +316,7 @@ func TestIncomplete(t *testing.T) {
 }
 
 // If the kernel's list cannot be read, nothing is known, and nothing accumulates.
-func TestFail(t *testing.T) {
+func TestUnreadableListIsUnknown(t *testing.T) {
 	b := start(t)
 	b.decide(1000, "curl", wlan)
 	b.Fail()

@@ -287,7 +287,7 @@ func show(r Report) string {
 }
 
 // Next announces everything that changes by the passing of time alone.
-func TestNext(t *testing.T) {
+func TestNextAnnouncesChangesByTime(t *testing.T) {
 	var tr Tracker
 	tr.Networks(epoch, []Network{fine()})
 	if r := tr.Report(epoch); !r.Next.IsZero() || len(r.Doubtful) > 0 {
@@ -328,7 +328,7 @@ func TestNext(t *testing.T) {
 
 // Since is the time at which the judgement last changed, not at which it was last
 // confirmed.
-func TestSince(t *testing.T) {
+func TestSinceIsTheLatestChange(t *testing.T) {
 	var tr Tracker
 	network()(&tr, epoch)
 	tr.Report(epoch)

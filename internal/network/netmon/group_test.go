@@ -330,7 +330,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestLed(t *testing.T) {
+func TestAddressesLedIntoTunnels(t *testing.T) {
 	t.Parallel()
 	const uplink, into, other = 2, 20, 21
 	for _, tt := range []struct {

@@ -24,7 +24,7 @@ func (t table) Source(q Question) (netip.Addr, Hop, error) { return netip.Addr{}
 
 // One half of IPv4 is not the whole Internet, whichever half it is, in one route or in
 // several.
-func TestHalf(t *testing.T) {
+func TestHalfIsNotEverywhere(t *testing.T) {
 	t.Parallel()
 	const uplink, vpn = 2, 3
 	for _, tt := range []struct {

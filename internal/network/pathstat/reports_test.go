@@ -208,7 +208,7 @@ func TestReportsAreBounded(t *testing.T) {
 }
 
 // The kernel's measurements and reports are combined into one figure.
-func TestTogether(t *testing.T) {
+func TestReportsJoinTheKernelsFigures(t *testing.T) {
 	const ms = time.Millisecond
 	early, late := time.Unix(1_800_000_000, 0), time.Unix(1_800_000_060, 0)
 	live := func(at time.Time, n int, rtt time.Duration, loss float64) policy.PathStats {

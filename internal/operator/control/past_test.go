@@ -45,7 +45,7 @@ func rtts(h *PrefixHistory) string {
 
 // There is one sample a second, however often Views come. A figure that is missing for a
 // moment keeps its value. A figure that is missing for longer is unknown.
-func TestPast(t *testing.T) {
+func TestSamplesComeOnceASecond(t *testing.T) {
 	const ms = time.Millisecond
 	wlan, wwan := *network("wlan0", 2, "192.168.0.23/24"), *network("wwan0", 3, "10.64.3.9/10")
 	p := NewPast()

@@ -33,7 +33,7 @@ func (s silent) Read([]byte) (int, error) {
 }
 
 // An interrupted replay ends, whatever it is reading.
-func TestEnd(t *testing.T) {
+func TestInterruptedReplayEnds(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)

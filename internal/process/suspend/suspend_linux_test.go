@@ -41,7 +41,7 @@ func TestWatch(t *testing.T) {
 }
 
 // The kernel's timer can be made, and it ends with the watch.
-func TestEnds(t *testing.T) {
+func TestTimerEndsWithTheWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Watch(ctx, func(time.Duration) {}) }()
