@@ -62,7 +62,9 @@ type world struct {
 }
 
 // newWorld makes one. mark is how many bytes the server has sent when third is closed.
-func newWorld(mamma string, mark int64) (_ *world, err error) {
+// If the kernel has no Multipath TCP but it is needed, the error is
+// endpoints.ErrUnsupported.
+func newWorld(mamma string, by way, mark int64) (_ *world, err error) {
 	shape := testbed.Shape{Rate: 40 * testbed.Mbit, Delay: 10 * time.Millisecond}
 	w := &world{mark: mark, third: make(chan struct{})}
 	if w.dir, err = os.MkdirTemp("", "e11"); err != nil {
@@ -82,6 +84,11 @@ func newWorld(mamma string, mark int64) (_ *world, err error) {
 	}
 	if err := w.serve(); err != nil {
 		return nil, err
+	}
+	if by == mptcp {
+		if err := w.bed.Client.Do(w.join); err != nil {
+			return nil, err
+		}
 	}
 	return w, w.start(mamma)
 }
@@ -145,7 +152,7 @@ func (w *world) serve() error {
 	w.web = []io.Closer{three, two, pc}
 	go func() { _ = three.Serve(pc) }()         // ends by close
 	go func() { _ = two.ServeTLS(l, "", "") }() // ends by close
-	return w.bed.Client.Do(w.join)
+	return nil
 }
 
 // join lets Multipath TCP use both networks.
