@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,10 @@ import (
 
 // maxRuns bounds how many programs under "mammactl run" are shown.
 const maxRuns = 256
+
+// maxRunArgs bounds the arguments of a process that is shown, in bytes. A process can show
+// more than there is memory as its arguments (PR_SET_MM_MAP, prctl(2)).
+const maxRunArgs = 64 << 10
 
 // runs are the programs of processes that may be looked at which "mammactl run" has
 // started, by its arguments.
@@ -26,9 +31,9 @@ func (a *app) runs() []web.Run {
 		if err != nil || filepath.Base(exe) != "mammactl" { // somebody else's, or gone
 			continue
 		}
-		line, err := os.ReadFile(filepath.Join(dir, "cmdline")) //nolint:gosec // the kernel's
+		line, err := argsOf(dir)
 		info, statErr := os.Stat(dir)
-		if err != nil || statErr != nil || len(line) == 0 {
+		if err != nil || statErr != nil || len(line) == 0 || len(line) > maxRunArgs {
 			continue
 		}
 		var args []string
@@ -46,6 +51,16 @@ func (a *app) runs() []web.Run {
 		list = append(list, r)
 	}
 	return list
+}
+
+// argsOf reads the arguments of a process, as far as they are shown, and a byte more.
+func argsOf(dir string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, "cmdline")) //nolint:gosec // the kernel's
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return io.ReadAll(io.LimitReader(f, maxRunArgs+1))
 }
 
 // runOf takes the arguments of mammactl apart; false if they are not those of run.
