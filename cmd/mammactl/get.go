@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -43,8 +45,9 @@ output, in order; a device, a FIFO and what a link leads to are written to likew
 they are there. Any other file is FILE.part until it is complete, and FILE.part.json
 beside it says which version of the file it is of and what is there. The same command
 goes on from there, if the server still has that version. Without a strong validator
-nothing is kept. A FILE.part without FILE.part.json may be another program's: it is
-overwritten only with --restart.
+nothing is kept. A FILE.part of another URL, or without FILE.part.json, which may be
+another program's, is overwritten only with --restart. In a folder where nothing can be
+made, a FILE that can be written to is written to directly.
 
 The length is verified, and the digest that --digest gives; without one, that of the
 server if it sends one (Repr-Digest, RFC 9530). --digest takes sha-256 and sha-512, as
@@ -130,10 +133,8 @@ func (g *getting) prepare(target string) error {
 		return g.fail(exitProtocol, fmt.Errorf("%q: neither http nor https", target))
 	case u.Hostname() == "":
 		return g.fail(exitMalformed, fmt.Errorf("%q names no host", target))
-	case u.Port() != "":
-		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {
-			return g.fail(exitMalformed, fmt.Errorf("%q: a port is at most 65535", target))
-		}
+	case !validPort(u):
+		return g.fail(exitMalformed, fmt.Errorf("%q: a port is at most 65535", target))
 	}
 	g.url = u
 	if g.output == "" {
@@ -168,6 +169,12 @@ func (g *getting) prepare(target string) error {
 	return nil
 }
 
+// validPort tells whether the URL's port, if it has one, is in range.
+func validPort(u *url.URL) bool {
+	_, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil
+}
+
 // run fetches the file.
 func (g *getting) run(ctx context.Context) error {
 	g.begun = time.Now()
@@ -189,14 +196,37 @@ func (g *getting) run(ctx context.Context) error {
 	}
 	ctx = intent.NewContext(ctx, g.intents.Merge(intent.Set{}.WithCategory(intent.CategoryBulkTransfer)))
 	ctx = client.WithSelection(ctx, g.selected.properties())
-	web := &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+	web := &http.Client{Transport: readable{transport}, CheckRedirect: checkRedirect}
 	if g.output == "-" {
-		return g.toOutput(ctx, web, g.app.out)
+		return g.toOutput(ctx, web, g.app.out, func() error { return nil })
 	}
 	if info, err := os.Lstat(g.output); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return g.into(ctx, web)
 	}
-	return g.toFile(ctx, web)
+	part, err := openPart(g.output, g.restart)
+	if errors.Is(err, fs.ErrPermission) && unix.Access(g.output, unix.W_OK) == nil {
+		return g.into(ctx, web) // nothing can be put beside the file
+	} else if err != nil {
+		return &writeError{err}
+	}
+	defer part.close()
+	return g.toFile(ctx, web, part)
+}
+
+// readable returns errLocation for a redirection that no URL can be read from, which
+// package http reports by text only.
+type readable struct{ next http.RoundTripper }
+
+func (r readable) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err != nil || resp.StatusCode < 300 || resp.StatusCode > 399 {
+		return resp, err
+	}
+	if _, err := resp.Location(); err != nil && !errors.Is(err, http.ErrNoLocation) {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w: %q", errLocation, resp.Header.Get("Location"))
+	}
+	return resp, nil
 }
 
 // checkRedirect follows redirections to other servers by HTTP. It removes what was
@@ -208,6 +238,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return fmt.Errorf("%w: the server redirects to %q", errScheme, req.URL)
+	}
+	if req.URL.Hostname() == "" || !validPort(req.URL) {
+		return fmt.Errorf("%w: %q", errLocation, req.URL)
 	}
 	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
 		for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
@@ -280,7 +313,7 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 	}
 	if resp.StatusCode >= 400 && (resp.StatusCode != http.StatusRequestedRangeNotSatisfiable || validator == "") {
 		_ = resp.Body.Close()
-		return nil, &statusError{resp.Status}
+		return nil, &statusError{resp.Status, resp.StatusCode}
 	}
 	if resp.StatusCode == http.StatusPartialContent && req.Header.Get("Range") == "" {
 		_ = resp.Body.Close()
@@ -290,13 +323,20 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 }
 
 // toOutput writes the file to something that cannot be rewound, such as standard
-// output.
-func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) error {
+// output. It calls begin before the first byte.
+func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer, begin func() error) error {
 	resp, err := g.request(ctx, web, 0, "")
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()                        //nolint:errcheck // only read
+	if resp.StatusCode == http.StatusNotModified { // as a header of the user's asked
+		g.unchanged()
+		return nil
+	}
+	if err := begin(); err != nil {
+		return &writeError{err}
+	}
 	check := g.digestOf(resp)
 	p := g.newProgress(resp, 0)
 	out := &counting{to: to}
@@ -315,11 +355,11 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) 
 	return g.report(p, resp)
 }
 
-// into writes the content into an existing file that is not a regular one. Such a file
-// must not be replaced: a device stays a device, and a link still leads to the same
-// file.
+// into writes the content into an existing file that must not be replaced, or cannot be:
+// a device stays a device, a link still leads to the same file, and in some folders
+// nothing new can be made. The old content goes when the new one comes.
 func (g *getting) into(ctx context.Context, web *http.Client) error {
-	f, err := openOutput(ctx, g.output, os.O_WRONLY|os.O_TRUNC)
+	f, err := openOutput(ctx, g.output, os.O_WRONLY)
 	if err != nil && ctx.Err() == nil {
 		return &writeError{err}
 	} else if err != nil {
@@ -327,7 +367,12 @@ func (g *getting) into(ctx context.Context, web *http.Client) error {
 	}
 	// Closing the file ends a write that nobody reads.
 	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	err = g.toOutput(ctx, web, f)
+	err = g.toOutput(ctx, web, f, func() error {
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		return f.Truncate(0)
+	})
 	if !stop() {
 		return context.Cause(ctx)
 	}
@@ -338,18 +383,20 @@ func (g *getting) into(ctx context.Context, web *http.Client) error {
 }
 
 // toFile writes to a file, which gets its name when it is complete.
-func (g *getting) toFile(ctx context.Context, web *http.Client) error {
-	part, err := openPart(g.output, g.restart)
-	if err != nil {
-		return &writeError{err}
-	}
-	defer part.close()
+func (g *getting) toFile(ctx context.Context, web *http.Client, part *part) error {
 	address := g.url.Redacted()
-	kept, known := part.known(address)
-	if g.restart || !known {
-		kept = partState{}
+	var kept partState
+	if !g.restart {
+		var err error
+		if kept, err = part.known(address); err != nil {
+			return &writeError{err}
+		}
 	}
 	resp, err := g.request(ctx, web, kept.missing(), kept.Validator)
+	if refused := (*statusError)(nil); kept.Validator != "" && errors.As(err, &refused) && refused.ofRange() {
+		kept = partState{} // the server perhaps gives the file, but no part of it
+		resp, err = g.request(ctx, web, 0, "")
+	}
 	if err == nil && kept.Validator != "" && !kept.continues(resp) {
 		switch resp.StatusCode {
 		case http.StatusOK: // the file has changed since
@@ -364,9 +411,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	}
 	if resp.StatusCode == http.StatusNotModified { // as a header of the user's asked
 		_ = resp.Body.Close()
-		if !g.quiet {
-			g.say(g.output + " is left as it is: the server says that nothing has changed")
-		}
+		g.unchanged()
 		return nil
 	}
 	state, err := part.begin(address, resp, kept)
@@ -375,8 +420,10 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 		return &writeError{err}
 	}
 	p := g.newProgress(resp, kept.bytes())
-	if _, split := httpintent.ProgressOf(resp); !split {
-		p.kept = part.offset // bytes behind the gap are fetched again
+	if _, split := httpintent.ProgressOf(resp); !split && kept.Validator != "" {
+		end := kept.end()
+		p.kept = part.offset + kept.Size - end // bytes between gaps are fetched again
+		resp.Body = &limitedBody{io.LimitReader(resp.Body, end-part.offset), resp.Body}
 	}
 	stop := p.show(part.written)
 	keep := part.keepUp(state, p)
@@ -387,7 +434,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	if kept.Validator != "" {
 		size = kept.Size
 	}
-	if got := p.ranges(part.offset, part.written()); err == nil && size >= 0 && !whole(got, size) {
+	if got := p.ranges(part.offset, part.written(), kept.Ranges); err == nil && size >= 0 && !whole(got, size) {
 		// The length of the file does not show it: another network may have written its end.
 		err = fmt.Errorf("%w: the server has sent less than the %s", errIncomplete, byteSize(size))
 	}
@@ -398,9 +445,25 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 		return err
 	}
 	if err := part.complete(size, g.digestOf(resp)); err != nil {
+		if !part.fresh {
+			_ = part.keep(state, p)
+		}
 		return err
 	}
 	return g.report(p, resp)
+}
+
+// limitedBody is the beginning of a body.
+type limitedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// unchanged tells that the server did not send the file, because it is the same.
+func (g *getting) unchanged() {
+	if !g.quiet {
+		g.say(g.output + " is left as it is: the server says that nothing has changed")
+	}
 }
 
 // report prints the result.

@@ -280,7 +280,6 @@ func TestGetKeepsNothing(t *testing.T) {
 func TestGetDistrustsPart(t *testing.T) {
 	for name, state := range map[string]string{
 		"no JSON":        "{",
-		"another URL":    `{"url":"http://other.test/","validator":"\"one\"","size":1000,"ranges":[{"From":0,"To":500}]}`,
 		"beyond the end": `{"url":"URL","validator":"\"one\"","size":1000,"ranges":[{"From":0,"To":900}]}`,
 		"backwards":      `{"url":"URL","validator":"\"one\"","size":1000,"ranges":[{"From":400,"To":300}]}`,
 		"negative":       `{"url":"URL","validator":"\"one\"","size":1000,"ranges":[{"From":-5,"To":300}]}`,
@@ -492,6 +491,11 @@ func TestGetRedirects(t *testing.T) {
 		}
 		if b, err := os.ReadFile(file); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: got %q, %v", target, b, err)
+		}
+	}
+	for _, target = range []string{"http://127.0.0.1:99999/x", "http://[::1", "http://127.0.0.1:80:80/", "http:///x", "http:opaque", "http://a%20b/"} {
+		if code, errs := get(); code != exitMalformed || !strings.Contains(errs, "no URL") {
+			t.Errorf("%s: code %d: %s", target, code, errs)
 		}
 	}
 	target = other.URL

@@ -40,13 +40,28 @@ const maxRedirects = 10
 var (
 	errTooLate   = errors.New("it took longer than --max-time")
 	errScheme    = errors.New("neither http nor https")
+	errLocation  = errors.New("the server redirects to what is no URL")
 	errRedirects = fmt.Errorf("more than %d redirections", maxRedirects)
 )
 
 // statusError is an error status in the server's answer.
-type statusError struct{ status string }
+type statusError struct {
+	status string
+	code   int
+}
 
 func (e *statusError) Error() string { return "the server answers " + e.status }
+
+// ofRange tells whether a request without a range may have another answer. Statuses of
+// servers that are overloaded or repaired are left out, because a part is given up for it.
+func (e *statusError) ofRange() bool {
+	switch e.code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusPreconditionFailed,
+		http.StatusExpectationFailed, http.StatusUnprocessableEntity, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
 
 // writeError is an error of the file that is written.
 type writeError struct{ err error }
@@ -105,6 +120,8 @@ func exitOf(err error) int {
 		return exitDigest
 	case errors.Is(err, errTooLate):
 		return exitTooLate
+	case errors.Is(err, errLocation):
+		return exitMalformed
 	case errors.Is(err, errScheme):
 		return exitProtocol
 	case errors.Is(err, errRedirects):

@@ -60,6 +60,7 @@ func TestGetResumesOdd(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "got")
 			// The part has its whole length, as if a second network had written its end.
 			part := append(append([]byte{}, old[:kept]...), make([]byte, len(data)-kept)...)
+			copy(part[3900:], data[3900:])
 			from := tt.from
 			if from == "" {
 				from = "/file"

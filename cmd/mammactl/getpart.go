@@ -45,6 +45,14 @@ func (s *partState) missing() int64 {
 	return min(s.Ranges[0].To, s.Size-1)
 }
 
+// end returns the end of the last gap, or of the file if there is none.
+func (s *partState) end() int64 {
+	if last := s.Ranges[len(s.Ranges)-1]; last.To == s.Size && last.From > 0 {
+		return last.From
+	}
+	return s.Size
+}
+
 func (s *partState) bytes() (n int64) {
 	for _, r := range s.Ranges {
 		n += r.To - r.From
@@ -118,19 +126,13 @@ func openPart(name string, restart bool) (*part, error) {
 		return nil, fmt.Errorf("%s is a directory", name)
 	}
 	p := &part{name: name}
-	f, err := os.OpenFile(p.path(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)
-	if err != nil {
+	f, err := openLocked(p.path())
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s is being fetched by another process", name)
+	} else if err != nil {
 		return nil, err
 	}
 	p.file = f
-	if err := ownfile.CheckOwn(f); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("%s is being fetched by another process: %w", name, err)
-	}
 	if err := p.foreign(); err != nil && !restart {
 		_ = f.Close()
 		return nil, err
@@ -145,6 +147,42 @@ func openPart(name string, restart bool) (*part, error) {
 	return p, nil
 }
 
+// openLocked opens a part, or makes it, and locks it. Another process may give the file
+// its final name, or remove it, between the two. What is locked then is no part any more,
+// but perhaps a complete file, and must not be written to.
+func openLocked(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)
+		if err != nil {
+			return nil, err
+		}
+		ours, err := lockPart(f, path)
+		if err == nil && ours {
+			return f, nil
+		}
+		_ = f.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lockPart locks the open file. ours tells whether path is still its name.
+func lockPart(f *os.File, path string) (ours bool, err error) {
+	if err := ownfile.CheckOwn(f); err != nil {
+		return false, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return false, err
+	}
+	open, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, there), nil
+}
+
 // foreign returns an error if the file has content, but no state beside it.
 func (p *part) foreign() error {
 	info, err := p.file.Stat()
@@ -157,14 +195,18 @@ func (p *part) foreign() error {
 	return fmt.Errorf("%s is there, but %s is not, so it may be another program's: give another name by -o, or overwrite it by --restart", p.path(), p.state())
 }
 
-// known reads the state that an earlier attempt at the URL has left.
-func (p *part) known(url string) (s partState, ok bool) {
+// known reads the state that an earlier attempt has left. It returns the zero state if
+// there is nothing to go on from, and an error if what is there is of another URL.
+func (p *part) known(url string) (s partState, err error) {
 	b, err := ownfile.ReadAll(p.state(), maxState)
 	info, err2 := p.file.Stat()
-	if err != nil || err2 != nil || json.Unmarshal(b, &s) != nil || s.URL != url || !s.valid(info.Size()) {
-		return partState{}, false
+	if err != nil || err2 != nil || json.Unmarshal(b, &s) != nil || !s.valid(info.Size()) {
+		return partState{}, nil //nolint:nilerr // it is fetched anew
 	}
-	return s, true
+	if s.URL != url {
+		return partState{}, fmt.Errorf("%s has %s of %s: give another name by -o, or overwrite it by --restart", p.path(), byteSize(s.bytes()), s.URL)
+	}
+	return s, nil
 }
 
 // begin prepares the file for a response, which continues what is kept. If the returned
@@ -227,10 +269,38 @@ func (p *part) keepUp(s partState, now *progress) func() {
 // write writes the state. Before that, it makes sure that the bytes themselves are on
 // disk.
 func (p *part) write(s partState, now *progress) error {
-	s.Ranges = now.ranges(p.offset, p.written())
+	s.Ranges = now.ranges(p.offset, p.written(), s.Ranges)
 	if err := unix.Fdatasync(int(p.file.Fd())); err != nil {
 		return err
 	}
+	return p.store(s)
+}
+
+// roomForState is how much of a part is given up to write its state to a full disk.
+const roomForState = 128 << 10
+
+// writeAnyway is write for a disk that may be full. It then gives up the end of what is
+// there, which is little, to keep the rest.
+func (p *part) writeAnyway(s partState, now *progress) error {
+	err := p.write(s, now)
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	list := now.ranges(p.offset, p.written(), s.Ranges)
+	if len(list) == 0 {
+		return err
+	}
+	last := list[len(list)-1]
+	end := max(last.From, last.To-roomForState)
+	if end == last.From {
+		list = list[:len(list)-1]
+	} else {
+		list[len(list)-1].To = end
+	}
+	if len(list) == 0 || p.file.Truncate(end) != nil {
+		return err
+	}
+	s.Ranges = list
 	return p.store(s)
 }
 
@@ -244,7 +314,7 @@ func (p *part) keep(s partState, now *progress) (note string) {
 		p.fresh = true
 		return ""
 	}
-	if err := p.write(s, now); err != nil {
+	if err := p.writeAnyway(s, now); err != nil {
 		p.fresh = true
 		return "what came is not kept: " + err.Error()
 	}
@@ -252,7 +322,8 @@ func (p *part) keep(s partState, now *progress) (note string) {
 	return fmt.Sprintf("%s of %s are in %s; the same command goes on from there", byteSize(now.received()), byteSize(s.Size), p.path())
 }
 
-// complete verifies the file and gives it its final name.
+// complete verifies the file and gives it its final name. The state goes first, because
+// from then on the name of the part may be that of another process's.
 func (p *part) complete(size int64, d *digest) error {
 	info, err := p.file.Stat()
 	if err != nil {
@@ -273,11 +344,12 @@ func (p *part) complete(size int64, d *digest) error {
 	if err := p.file.Sync(); err != nil {
 		return &writeError{err}
 	}
+	p.fresh = false
+	_ = os.Remove(p.state())
 	if err := os.Rename(p.path(), p.name); err != nil {
 		return &writeError{err}
 	}
-	p.done, p.fresh = true, false
-	_ = os.Remove(p.state())
+	p.done = true
 	return nil
 }
 
@@ -285,8 +357,8 @@ func (p *part) complete(size int64, d *digest) error {
 func (p *part) close() {
 	info, err := p.file.Stat()
 	if p.fresh || !p.done && err == nil && info.Size() == 0 {
+		_ = os.Remove(p.state()) // first, as in complete
 		_ = os.Remove(p.path())
-		_ = os.Remove(p.state())
 	}
 	_ = p.file.Close()
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,9 +75,9 @@ func (p *progress) before() int64 {
 	return max(0, p.total-p.resp.ContentLength)
 }
 
-// ranges returns the ranges that are there. An unsplit response began at offset, and
-// written bytes of it have been written.
-func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
+// ranges returns the ranges that are there, with those that were there before. An unsplit
+// response began at offset, and written bytes of it have been written.
+func (p *progress) ranges(offset, written int64, before []httpintent.Range) (list []httpintent.Range) {
 	add := func(r httpintent.Range) {
 		if n := len(list); n > 0 && list[n-1].To >= r.From {
 			list[n-1].To = max(list[n-1].To, r.To)
@@ -83,12 +85,14 @@ func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
 			list = append(list, r)
 		}
 	}
-	add(httpintent.Range{From: 0, To: offset})
 	split, ok := httpintent.ProgressOf(p.resp)
+	all := append(slices.Clone(before), split.Ranges...)
+	all = append(all, httpintent.Range{From: 0, To: offset})
 	if !ok {
-		add(httpintent.Range{From: offset, To: offset + written})
+		all = append(all, httpintent.Range{From: offset, To: offset + written})
 	}
-	for _, r := range split.Ranges {
+	slices.SortFunc(all, func(a, b httpintent.Range) int { return cmp.Compare(a.From, b.From) })
+	for _, r := range all {
 		add(r)
 	}
 	return list
