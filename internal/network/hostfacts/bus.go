@@ -30,6 +30,8 @@ type bus struct {
 	// service is the name on the bus. A nil signal means that the name has a new owner,
 	// or none.
 	changed func(service string, s *dbus.Signal)
+	// curious tells whether a signal of a service would tell anything. It must not block.
+	curious func(service string) bool
 	limit   time.Duration // time for each question
 
 	mu     sync.Mutex
@@ -44,10 +46,10 @@ type owner struct {
 
 // join connects to the bus at path and follows the services. Each question to a service
 // has the time limit.
-func join(ctx context.Context, path string, limit time.Duration, services []string, changed func(string, *dbus.Signal)) (_ *bus, err error) {
+func join(ctx context.Context, path string, limit time.Duration, services []string, changed func(string, *dbus.Signal), curious func(string) bool) (_ *bus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	b := &bus{changed: changed, limit: limit, owners: map[string]*owner{}}
+	b := &bus{changed: changed, curious: curious, limit: limit, owners: map[string]*owner{}}
 	for _, name := range services {
 		b.owners[name] = &owner{}
 	}
@@ -116,6 +118,13 @@ func (b *bus) getAll(to string) getAll {
 	}
 }
 
+// hung tells whether a question had no answer. What a service has answered, even with an
+// error, is known: an object that it does not know is gone. Of what it has not answered
+// nothing is known, and it must be asked again.
+func hung(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, dbus.ErrClosed)
+}
+
 // only returns the only value of an answer, which must have the type T.
 func only[T any](call *dbus.Call) (v T, err error) {
 	if call.Err != nil {
@@ -150,7 +159,8 @@ func (b *bus) getManaged(to string) getManaged {
 }
 
 // admit lets two kinds of messages pass: those of the bus itself, and those of the
-// owners of the names. It runs in the goroutine that calls DeliverSignal. So a new
+// owners of the names. Signals that tell nothing, because their service is about to be
+// asked anyway, do not pass: decoding a flood of them would be work for nothing. It runs in the goroutine that calls DeliverSignal. So a new
 // owner is known before its first message arrives.
 func (b *bus) admit(h systembus.Header) bool {
 	switch h.Kind {
@@ -163,8 +173,8 @@ func (b *bus) admit(h systembus.Header) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, o := range b.owners {
-		if o.unique == h.Sender && h.Sender != "" {
+	for name, o := range b.owners {
+		if o.unique == h.Sender && h.Sender != "" && (h.Kind != dbus.TypeSignal || b.curious(name)) {
 			return true
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // Messages of processes that are not followed are not read, whatever they send.
 func TestAdmit(t *testing.T) {
-	b := &bus{owners: map[string]*owner{nmName: {unique: ":1.7"}, mmName: {}}}
+	b := &bus{owners: map[string]*owner{nmName: {unique: ":1.7"}, mmName: {}, loginName: {unique: ":1.9"}}, curious: func(name string) bool { return name != loginName }}
 	for _, tt := range []struct {
 		h    systembus.Header
 		want bool
@@ -29,6 +29,9 @@ func TestAdmit(t *testing.T) {
 		{systembus.Header{Kind: dbus.TypeMethodReply, Sender: ":1.8"}, true},
 		{systembus.Header{Kind: dbus.TypeError, Sender: busName}, true},
 		{systembus.Header{Kind: dbus.TypeMethodReply}, true},
+		// Of this one no signal would tell anything.
+		{systembus.Header{Kind: dbus.TypeSignal, Sender: ":1.9"}, false},
+		{systembus.Header{Kind: dbus.TypeMethodReply, Sender: ":1.9"}, true},
 	} {
 		if got := b.admit(tt.h); got != tt.want {
 			t.Errorf("%+v: %v", tt.h, got)

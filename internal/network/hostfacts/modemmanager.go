@@ -51,7 +51,7 @@ func readMM(ctx context.Context, managed getManaged, get getAll) (mmFacts, error
 			}
 			bearer, err := get(ctx, path, mmBearer)
 			switch {
-			case ctx.Err() != nil:
+			case hung(err):
 				return mmFacts{}, err
 			case err != nil:
 				continue

@@ -26,6 +26,9 @@ const (
 type networkdFacts struct {
 	links map[string]networkdState
 	dns   map[int]DNS
+	// unmanaged are the names, by index, of the interfaces that it leaves to others.
+	// Nobody can give these name servers, and the end of this state is signalled.
+	unmanaged map[int]string
 }
 
 // networkdState is what systemd-networkd says about an interface, apart from its name
@@ -46,8 +49,9 @@ type networkd struct {
 	ours func() (map[int]string, error)
 }
 
-// read asks about all interfaces.
-func (n *networkd) read(ctx context.Context) (networkdFacts, error) {
+// read asks about all interfaces. If before is not nil, it is the previous answer, after
+// which nothing was signalled. Interfaces that were unmanaged then are not asked about.
+func (n *networkd) read(ctx context.Context, before *networkdFacts) (networkdFacts, error) {
 	list, err := n.list(ctx)
 	if err != nil {
 		return networkdFacts{}, err
@@ -56,7 +60,7 @@ func (n *networkd) read(ctx context.Context) (networkdFacts, error) {
 	if err != nil {
 		return networkdFacts{}, err
 	}
-	out := networkdFacts{links: map[string]networkdState{}, dns: map[int]DNS{}}
+	out := networkdFacts{links: map[string]networkdState{}, dns: map[int]DNS{}, unmanaged: map[int]string{}}
 	asked := 0
 	for _, e := range list {
 		index, ok := entryIndex(e)
@@ -69,9 +73,16 @@ func (n *networkd) read(ctx context.Context) (networkdFacts, error) {
 			continue
 		}
 		asked++
+		if before != nil && before.unmanaged[index] == name {
+			out.unmanaged[index] = name
+			if s, ok := before.links[name]; ok {
+				out.links[name] = s
+			}
+			continue
+		}
 		text, err := n.describe(ctx, path)
 		switch {
-		case ctx.Err() != nil:
+		case hung(err):
 			return networkdFacts{}, err
 		case err != nil: // it vanished meanwhile
 			continue
@@ -84,12 +95,15 @@ func (n *networkd) read(ctx context.Context) (networkdFacts, error) {
 // add takes over the description of an interface.
 func (f *networkdFacts) add(index int, name string, text []byte) {
 	var d struct {
-		OnlineState, CaptivePortal                    string
-		DNS, SearchDomains, RouteDomains, DNSSettings []json.RawMessage
+		OnlineState, CaptivePortal, AdministrativeState string
+		DNS, SearchDomains, RouteDomains, DNSSettings   []json.RawMessage
 	}
 	// A field of another type counts as unknown; the others are read all the same.
 	if err := json.Unmarshal(text, &d); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
 		return
+	}
+	if d.AdministrativeState == "unmanaged" {
+		f.unmanaged[index] = name
 	}
 	switch d.OnlineState {
 	case "online", "partial", "offline":

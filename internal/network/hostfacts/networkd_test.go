@@ -22,7 +22,7 @@ var sameAddrPort = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }
 
 // described reads the description of one interface, with index 4.
 func described(text string) networkdFacts {
-	f := networkdFacts{links: map[string]networkdState{}, dns: map[int]DNS{}}
+	f := networkdFacts{links: map[string]networkdState{}, dns: map[int]DNS{}, unmanaged: map[int]string{}}
 	f.add(4, "wlan0", []byte(text))
 	return f
 }
@@ -127,7 +127,7 @@ func TestNetworkdList(t *testing.T) {
 			return map[int]string{1: "lo", 2: "eth0", 3: "ours", 4: "wlan0", 5: "gone"}, nil
 		},
 	}
-	f, err := n.read(t.Context())
+	f, err := n.read(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,13 +143,13 @@ func TestNetworkdList(t *testing.T) {
 	}
 	n.ours = func() (map[int]string, error) { return ours, nil }
 	// One of the interfaces is the one that has gone.
-	if f, err = n.read(t.Context()); err != nil || asked != maxObjects || len(f.dns) != maxDNS || len(f.links) != maxObjects-1 {
+	if f, err = n.read(t.Context(), nil); err != nil || asked != maxObjects || len(f.dns) != maxDNS || len(f.links) != maxObjects-1 {
 		t.Errorf("asked %d times: %d interfaces, %d with servers; %v", asked, len(f.links), len(f.dns), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	n.describe = func(ctx context.Context, _ dbus.ObjectPath) (string, error) { return "", ctx.Err() }
-	if _, err = n.read(ctx); err == nil {
+	if _, err = n.read(ctx, nil); err == nil {
 		t.Error("read without an answer")
 	}
 }

@@ -61,7 +61,7 @@ func readNM(ctx context.Context, get getAll, hardware func(string) string, befor
 	for _, path := range manager.paths("ActiveConnections") {
 		active, err := get(ctx, path, nmActive)
 		switch {
-		case ctx.Err() != nil:
+		case hung(err):
 			return nmFacts{}, err
 		case err != nil:
 			continue // it ended while we asked
@@ -74,7 +74,7 @@ func readNM(ctx context.Context, get getAll, hardware func(string) string, befor
 	for _, path := range manager.paths("Devices") {
 		device, err := get(ctx, path, nmDevice)
 		switch {
-		case ctx.Err() != nil:
+		case hung(err):
 			return nmFacts{}, err
 		case err != nil:
 			continue
@@ -87,7 +87,7 @@ func readNM(ctx context.Context, get getAll, hardware func(string) string, befor
 	return out, nil
 }
 
-// device takes over what is said about a device. An error is that of ctx.
+// device takes over what is said about a device. An error means that the service is hung.
 func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, device props, checked, vpn bool, before nmFacts) error {
 	control, data := device.name("Interface"), device.name("IpInterface")
 	if data == "" {
@@ -114,7 +114,7 @@ func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, 
 	}
 	if at := device.path("Dhcp4Config"); at != "" {
 		lease, err := get(ctx, at, nmDHCP4)
-		if err != nil && ctx.Err() != nil {
+		if hung(err) {
 			return err
 		}
 		n.paths[at] = true
@@ -140,19 +140,25 @@ func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, 
 }
 
 // readWifi reads the access point in use. It returns nil if there is none, or if it
-// vanishes meanwhile. An error is that of ctx.
+// vanishes meanwhile. An error means that the service is hung.
 func readWifi(ctx context.Context, get getAll, device dbus.ObjectPath) (*Wifi, dbus.ObjectPath, error) {
 	wireless, err := get(ctx, device, nmWireless)
-	if err != nil {
-		return nil, "", ctx.Err()
+	switch {
+	case hung(err):
+		return nil, "", err
+	case err != nil:
+		return nil, "", nil
 	}
 	at := wireless.path("ActiveAccessPoint")
 	if at == "" {
 		return nil, "", nil
 	}
 	point, err := get(ctx, at, nmAccess)
-	if err != nil {
-		return nil, at, ctx.Err()
+	switch {
+	case hung(err):
+		return nil, at, err
+	case err != nil:
+		return nil, at, nil
 	}
 	strength, _ := of[byte](point, "Strength")
 	ssid, _ := of[[]byte](point, "Ssid")

@@ -34,7 +34,7 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 	for index, d := range all {
 		link, err := get(ctx, linkPath(index), resolvedLink)
 		switch {
-		case ctx.Err() != nil:
+		case hung(err):
 			return nil, err
 		case err != nil: // the interface vanished meanwhile
 			delete(all, index)

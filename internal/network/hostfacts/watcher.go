@@ -39,6 +39,7 @@ const (
 type Watcher struct {
 	path    string        // path of the bus's socket
 	limit   time.Duration // time for each question
+	look    time.Duration // time between two looks
 	log     *slog.Logger
 	changed chan struct{} // one slot
 	resumed chan struct{} // likewise
@@ -56,15 +57,20 @@ type Watcher struct {
 
 // service is a followed service.
 type service struct {
-	name    string   // the name on the bus
-	known   string   // the name for people
-	rules   []string // match rules for its signals
-	regular bool     // also ask it at intervals
-	poked   chan struct{}
+	name  string   // the name on the bus
+	known string   // the name for people
+	rules []string // match rules for its signals
+	// looks tells whether to ask it at intervals, too. nil: it signals everything.
+	looks func() bool
+	poked chan struct{}
+	// every tells that each of its signals is taken in; else none is while it is to be
+	// asked anyway.
+	every bool
 	// concerns tells whether a signal hints at a change that matters.
 	concerns func(*dbus.Signal) bool
-	// read asks the owner of the name.
-	read func(ctx context.Context, b *bus, owner string) error
+	// read asks the owner of the name. hinted tells that something may have changed which
+	// is signalled; otherwise this is a look at what is not.
+	read func(ctx context.Context, b *bus, owner string, hinted bool) error
 	// gone removes the service from the facts.
 	gone func()
 }
@@ -75,7 +81,7 @@ func New(path string, log *slog.Logger) *Watcher {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{path: path, limit: answerTime, log: log, changed: make(chan struct{}, 1), resumed: make(chan struct{}, 1), has: map[string]bool{}}
+	w := &Watcher{path: path, limit: answerTime, look: lookInterval, log: log, changed: make(chan struct{}, 1), resumed: make(chan struct{}, 1), has: map[string]bool{}}
 	w.facts.Store(&Facts{})
 	properties := func(name, arg string) string {
 		return "type='signal',sender='" + name + "',interface='" + busName + ".Properties',member='PropertiesChanged',arg0='" + arg + "'"
@@ -100,20 +106,21 @@ func New(path string, log *slog.Logger) *Watcher {
 			read:     w.readMM, gone: func() { w.mm = nil },
 		},
 		{
-			name: resolvedName, known: Resolved, regular: true,
+			name: resolvedName, known: Resolved, looks: func() bool { return true },
 			rules:    []string{properties(resolvedName, resolvedManager), properties(resolvedName, resolvedLink)},
 			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, resolvedChanges) },
 			read:     w.readResolved, gone: func() { w.dns = nil },
 		},
 		{
-			name: networkdName, known: Networkd, regular: true,
+			// systemd-resolved has the name servers that are not signalled.
+			name: networkdName, known: Networkd, looks: func() bool { return !w.tells(Resolved) },
 			rules:    []string{properties(networkdName, networkdManager), properties(networkdName, networkdLink)},
 			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, networkdChanges) },
 			read:     w.readNetworkd, gone: func() { w.nd = nil },
 		},
 	}
 	w.services = append(w.services, &service{
-		name: loginName, known: "logind",
+		name: loginName, known: "logind", every: true,
 		rules: []string{"type='signal',sender='" + loginName + "',path='" + loginPath + "',interface='" + loginName + ".Manager',member='PrepareForSleep'"},
 		concerns: func(s *dbus.Signal) bool {
 			if len(s.Body) == 1 && s.Body[0] == false && s.Name == loginName+".Manager.PrepareForSleep" {
@@ -121,7 +128,7 @@ func New(path string, log *slog.Logger) *Watcher {
 			}
 			return false
 		},
-		read: func(context.Context, *bus, string) error { return nil }, gone: func() {},
+		read: func(context.Context, *bus, string, bool) error { return nil }, gone: func() {},
 	})
 	for _, s := range w.services {
 		s.poked = make(chan struct{}, 1)
@@ -151,13 +158,25 @@ func (w *Watcher) AskAgain() {
 // systemd-resolved and systemd-networkd send no signals about that.
 func (w *Watcher) LinksChanged() {
 	for _, s := range w.services {
-		if s.regular {
+		if s.looks != nil {
 			s.poke()
 		}
 	}
 }
 
 func (s *service) poke() { offer(s.poked) }
+
+// curious tells whether a signal of the service would tell anything. While the service
+// has been poked and not been asked yet, none does: the answer will be newer than all
+// signals that have arrived until then.
+func (s *service) curious() bool { return s.every || len(s.poked) == 0 }
+
+// tells tells whether a service has answered and is still there.
+func (w *Watcher) tells(known string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.has[known]
+}
 
 // offer fills the slot of a channel.
 func offer(c chan struct{}) {
@@ -203,7 +222,7 @@ func (w *Watcher) session(ctx context.Context, once func()) error {
 		if s := byName[name]; signal == nil || s.concerns(signal) {
 			s.poke()
 		}
-	})
+	}, func(name string) bool { return byName[name].curious() })
 	if err != nil {
 		return err
 	}
@@ -250,14 +269,14 @@ func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) 
 	defer asked()
 	look := time.NewTimer(0)
 	defer look.Stop()
-	failing := false
+	failing, hinted := false, true
 	for {
 		began := time.Now()
 		owner := b.owner(s.name)
 		var err error
 		if owner == "" {
 			w.leave(s)
-		} else if err = s.read(ctx, b, owner); ctx.Err() != nil {
+		} else if err = s.read(ctx, b, owner, hinted || failing); ctx.Err() != nil {
 			return
 		}
 		asked()
@@ -266,8 +285,8 @@ func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) 
 		}
 		failing = err != nil
 		look.Stop()
-		if failing || s.regular && owner != "" {
-			look.Reset(lookInterval)
+		if failing || owner != "" && s.looks != nil && s.looks() {
+			look.Reset(w.look)
 		}
 		if !sleep(ctx, min(max(minGap, workShare*time.Since(began)), maxGap)-time.Since(began)) {
 			return
@@ -276,7 +295,9 @@ func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) 
 		case <-ctx.Done():
 			return
 		case <-s.poked:
+			hinted = true
 		case <-look.C:
+			hinted = false
 		}
 	}
 }
@@ -301,7 +322,7 @@ func (w *Watcher) concernsNM(s *dbus.Signal) bool {
 	return w.nm == nil || w.nm.paths[s.Path]
 }
 
-func (w *Watcher) readNM(ctx context.Context, b *bus, owner string) error {
+func (w *Watcher) readNM(ctx context.Context, b *bus, owner string, _ bool) error {
 	w.mu.Lock()
 	var before nmFacts
 	if w.nm != nil {
@@ -315,7 +336,7 @@ func (w *Watcher) readNM(ctx context.Context, b *bus, owner string) error {
 	return err
 }
 
-func (w *Watcher) readMM(ctx context.Context, b *bus, owner string) error {
+func (w *Watcher) readMM(ctx context.Context, b *bus, owner string, _ bool) error {
 	now, err := readMM(ctx, b.getManaged(owner), b.getAll(owner))
 	if err == nil {
 		w.take(ModemManager, func() { w.mm = &now })
@@ -323,7 +344,7 @@ func (w *Watcher) readMM(ctx context.Context, b *bus, owner string) error {
 	return err
 }
 
-func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string) error {
+func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string, _ bool) error {
 	now, err := readResolved(ctx, b.getAll(owner))
 	if err == nil {
 		w.take(Resolved, func() { w.dns = now })
@@ -331,8 +352,14 @@ func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string) error 
 	return err
 }
 
-func (w *Watcher) readNetworkd(ctx context.Context, b *bus, owner string) error {
-	now, err := b.networkd(owner).read(ctx)
+func (w *Watcher) readNetworkd(ctx context.Context, b *bus, owner string, hinted bool) error {
+	var before *networkdFacts
+	if !hinted {
+		w.mu.Lock()
+		before = w.nd // safe to use without the lock: it never changes
+		w.mu.Unlock()
+	}
+	now, err := b.networkd(owner).read(ctx, before)
 	if err == nil {
 		w.take(Networkd, func() { w.nd = &now })
 	}
@@ -362,6 +389,9 @@ func (w *Watcher) leave(s *service) {
 	w.log.Info("a service tells nothing of the host's networks any more", "service", s.known)
 	s.gone()
 	w.composeLocked()
+	if s.known == Resolved { // its servers are asked of systemd-networkd, at intervals
+		w.LinksChanged()
+	}
 }
 
 // lost removes all facts, because without the bus nobody knows whether they still hold.

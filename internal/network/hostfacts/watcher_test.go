@@ -170,8 +170,9 @@ func TestServicesComeAndGo(t *testing.T) {
 	await(t, w, "the return of both", isMetered("ppp0", MeteredYes))
 }
 
-// exportModem serves ModemManager's objects.
-func exportModem(t *testing.T, m *mock, registration uint32) {
+// exportModem serves ModemManager's objects. It returns the state of registration, which
+// may be changed.
+func exportModem(t *testing.T, m *mock, registration uint32) *atomic.Uint32 {
 	t.Helper()
 	type quality struct {
 		Value  uint32
@@ -181,20 +182,25 @@ func exportModem(t *testing.T, m *mock, registration uint32) {
 		Name string
 		Kind uint32
 	}
-	all := map[dbus.ObjectPath]map[string]map[string]dbus.Variant{mmPath + "/Modem/0": {
-		mmModem: {
-			"State": dbus.MakeVariant(int32(11)), "AccessTechnologies": dbus.MakeVariant(uint32(1 << 14)),
-			"SignalQuality": dbus.MakeVariant(quality{60, true}), "Ports": dbus.MakeVariant([]port{{"wwan0", 2}}), "Bearers": dbus.MakeVariant([]dbus.ObjectPath{}),
-		},
-		mm3GPP: {"RegistrationState": dbus.MakeVariant(registration), "OperatorName": dbus.MakeVariant("Example")},
-	}}
-	methods := map[string]any{"GetManagedObjects": func() (map[dbus.ObjectPath]map[string]map[string]dbus.Variant, *dbus.Error) { return all, nil }}
+	now := &atomic.Uint32{}
+	now.Store(registration)
+	all := func() map[dbus.ObjectPath]map[string]map[string]dbus.Variant {
+		return map[dbus.ObjectPath]map[string]map[string]dbus.Variant{mmPath + "/Modem/0": {
+			mmModem: {
+				"State": dbus.MakeVariant(int32(11)), "AccessTechnologies": dbus.MakeVariant(uint32(1 << 14)),
+				"SignalQuality": dbus.MakeVariant(quality{60, true}), "Ports": dbus.MakeVariant([]port{{"wwan0", 2}}), "Bearers": dbus.MakeVariant([]dbus.ObjectPath{}),
+			},
+			mm3GPP: {"RegistrationState": dbus.MakeVariant(now.Load()), "OperatorName": dbus.MakeVariant("Example")},
+		}}
+	}
+	methods := map[string]any{"GetManagedObjects": func() (map[dbus.ObjectPath]map[string]map[string]dbus.Variant, *dbus.Error) { return all(), nil }}
 	if err := m.conn.ExportMethodTable(methods, mmPath, busName+".ObjectManager"); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.conn.Emit(mmPath, busName+".ObjectManager.InterfacesAdded", dbus.ObjectPath(mmPath+"/Modem/0"), all[mmPath+"/Modem/0"]); err != nil {
+	if err := m.conn.Emit(mmPath, busName+".ObjectManager.InterfacesAdded", dbus.ObjectPath(mmPath+"/Modem/0"), all()[mmPath+"/Modem/0"]); err != nil {
 		t.Fatal(err)
 	}
+	return now
 }
 
 // Changes that systemd-resolved does not signal are seen when the host's interfaces change.

@@ -49,8 +49,13 @@ type Header struct {
 	Member    string
 	Signature string // of the body; "" if there is none
 	Serial    uint32
-	NoReply   bool // the sender wants no answer
+	Answers   uint32 // serial number of the call that this is an answer to
+	NoReply   bool   // the sender wants no answer
 }
+
+// TooLarge is the name of the error that stands for an answer which is larger than
+// MaxMessage.
+const TooLarge = "org.freedesktop.DBus.Error.LimitsExceeded"
 
 func newFrames(c net.Conn, o Options) *frames {
 	return &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: o.Admit, call: o.Call}
@@ -114,14 +119,40 @@ func (f *frames) next() error {
 			}
 			continue
 		}
-		if ok && fixedHeader+fields+body <= MaxMessage && f.admit(h) {
+		admitted := ok && f.admit(h)
+		small := fixedHeader+fields+body <= MaxMessage
+		if admitted && small {
 			f.left = io.MultiReader(bytes.NewReader(head), io.LimitReader(f.in, body))
 			return nil
 		}
 		if _, err := io.CopyN(io.Discard, f.in, body); err != nil {
 			return err
 		}
+		if admitted && h.Answers != 0 {
+			if f.left, err = refusal(h); err != nil {
+				return err
+			}
+			return nil
+		}
 	}
+}
+
+// refusal returns an answer in place of one that is too large, so that the caller knows
+// at once. Otherwise the call would end by its time limit, like one that a busy service
+// has not answered yet.
+func refusal(h Header) (io.Reader, error) {
+	m := &dbus.Message{Type: dbus.TypeError, Flags: dbus.FlagNoReplyExpected, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldErrorName: dbus.MakeVariant(TooLarge), dbus.FieldReplySerial: dbus.MakeVariant(h.Answers),
+	}}
+	if h.Sender != "" {
+		m.Headers[dbus.FieldSender] = dbus.MakeVariant(h.Sender)
+	}
+	var b bytes.Buffer
+	if err := m.EncodeTo(&b, binary.LittleEndian); err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint32(b.Bytes()[8:], 1) // the serial number, which must not be 0
+	return &b, nil
 }
 
 // maxCall limits the size of method calls, which hold a few short texts.
@@ -173,6 +204,7 @@ func readHeader(order binary.ByteOrder, buf []byte) (Header, bool) {
 		code, signature := dbus.HeaderField(buf[at]), buf[at+2]
 		at += 4
 		var text []byte
+		var number uint32
 		switch signature {
 		case 's', 'o':
 			at = (at + 3) &^ 3
@@ -193,7 +225,12 @@ func readHeader(order binary.ByteOrder, buf []byte) (Header, bool) {
 			text = buf[at+1 : at+1+int(buf[at])]
 			at += int(buf[at]) + 2
 		case 'u':
-			at = (at+3)&^3 + 4
+			at = (at + 3) &^ 3
+			if at+4 > len(buf) {
+				return Header{}, false
+			}
+			number = order.Uint32(buf[at:])
+			at += 4
 		default:
 			return Header{}, false
 		}
@@ -208,6 +245,8 @@ func readHeader(order binary.ByteOrder, buf []byte) (Header, bool) {
 			h.Member = string(text)
 		case dbus.FieldSignature:
 			h.Signature = string(text)
+		case dbus.FieldReplySerial:
+			h.Answers = number
 		default:
 		}
 		if at > len(buf) {

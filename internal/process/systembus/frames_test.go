@@ -160,6 +160,28 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
+// In place of an answer that is too large, its caller gets an error, and the messages
+// behind it are read.
+func TestTooLargeAnswers(t *testing.T) {
+	small, large := message(t, dbus.TypeMethodReply, ":1.7", "", "x"), message(t, dbus.TypeMethodReply, ":1.7", "", make([]byte, MaxMessage))
+	unwanted := message(t, dbus.TypeMethodReply, ":1.8", "", make([]byte, MaxMessage))
+	got, err := read(newFrames(wire{in: bytes.NewReader(slices.Concat(unwanted, large, small))}, Options{Admit: func(h Header) bool { return h.Sender == ":1.7" }}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bytes.NewReader(got)
+	m, err := dbus.DecodeMessage(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Type != dbus.TypeError || m.Headers[dbus.FieldErrorName].Value() != TooLarge || m.Headers[dbus.FieldReplySerial].Value() != uint32(1) || m.Headers[dbus.FieldSender].Value() != ":1.7" || m.Serial() == 0 {
+		t.Errorf("%v", m)
+	}
+	if m, err = dbus.DecodeMessage(r); err != nil || m.Type != dbus.TypeMethodReply || m.Body[0] != "x" || r.Len() != 0 {
+		t.Errorf("%v, %v, %d bytes are left", m, err, r.Len())
+	}
+}
+
 func TestPath(t *testing.T) {
 	for address, want := range map[string]string{
 		"": Default, "unix:path=/run/x": "/run/x", "tcp:host=localhost,port=1;unix:guid=7,path=/run/y": "/run/y",
