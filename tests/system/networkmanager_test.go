@@ -158,6 +158,22 @@ func (d *desktop) connect(name string, n *testbed.Network, metric int) {
 	d.run("nmcli", "connection", "up", name)
 }
 
+// execCondition is the condition in the example of a unit in mamma-desktop(7), as a
+// command for a shell.
+func execCondition(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../doc/man/mamma-desktop.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "\nExecCondition=")
+	text, _, ended := strings.Cut(strings.ReplaceAll(text, "\\e\n", ""), "\n")
+	if !found || !ended {
+		t.Fatal("the page has no such example")
+	}
+	return strings.ReplaceAll(text, `\-`, "-")
+}
+
 // On a host with NetworkManager and only the automatic configuration, what nmcli says
 // about a connection changes the next decision of a running daemon. So do a portal, the
 // end of NetworkManager, and its return.
@@ -201,6 +217,18 @@ func TestNetworkManager(t *testing.T) {
 		return ""
 	})
 	if _, err := exec.LookPath("busctl"); err == nil {
+		condition := func(want bool) {
+			t.Helper()
+			argv := append(slices.Clone(d.env), "sh", "-c", execCondition(t))
+			stage.Until(t, fmt.Sprintf("the unit's condition is %v", want), func() bool {
+				return (bed.Client.Run(exec.Command(argv[0], argv[1:]...)) == nil) == want
+			})
+		}
+		condition(true) // the telephone costs nothing
+		d.run("nmcli", "connection", "modify", "Phone", "connection.metered", "yes")
+		condition(false)
+		d.run("nmcli", "connection", "modify", "Phone", "connection.metered", "no")
+		condition(true)
 		out := d.run("busctl", "--address=unix:path="+d.bus, "get-property", "org.socketintents.Mamma1", "/org/socketintents/Mamma1", "org.socketintents.Mamma1", "Networks")
 		if !strings.Contains(out, `"Cost" s "metered"`) || !strings.Contains(out, `"CostSource" s "NetworkManager"`) {
 			t.Errorf("the bus has\n%s", out)

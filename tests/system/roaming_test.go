@@ -58,6 +58,13 @@ func TestRoaming(t *testing.T) {
 	}
 	m = startBy(t, bed.Client, env)
 	figures(m, true)
+	// People see what the figures belong to, and how old they are.
+	if out := m.ctl(t, "prefixes"); !strings.Contains(out, "wlan0: gateway "+home.String()+" (kernel)") {
+		t.Errorf("the gateway is not shown:\n%s", out)
+	}
+	if out := m.ctl(t, "explain", service); !strings.Contains(out, "Estimates: min rtt ") || !strings.Contains(out, " old") {
+		t.Errorf("the age of what came back is not shown:\n%s", out)
+	}
 	m.ctl(t, "forget", "wlan0")
 	figures(m, false)
 	m.Signal(t, syscall.SIGTERM)
