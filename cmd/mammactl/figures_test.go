@@ -13,6 +13,7 @@ func TestFigures(t *testing.T) {
 		{long(59e3), "59 s"}, {long(61e3), "1 min 1 s"}, {mbps(known(125000.0)), "1.0"}, {mbps(nil), "-"},
 		{byteSize(uint64(0)), "0 B"}, {byteSize(uint64(999)), "999 B"}, {byteSize(uint64(1000)), "1.0 kB"}, {byteSize(5.3e9), "5.3 GB"}, {byteSize(uint64(math.MaxUint64)), "18446744.1 TB"},
 		{group(0), "0"}, {group(1204), "1 204"}, {group(math.MaxUint64), "18 446 744 073 709 551 615"},
+		{byLeases(1), "1 more connection by their leases"}, {byLeases(1204), "1 204 more connections by their leases"},
 		{clean("a\x1b[2Jb\n\u202ec\xffé"), "a?[2Jb??c?é"}, {cleanLines("a\tb\nc"), "a    b\nc"},
 		{spark(nil, 3, true), "   "}, {spark([]float64{0, 0}, 3, false), " ▁▁"}, {spark([]float64{1, -1, 4, 8}, 3, false), " ▅█"},
 		{spark([]float64{10, 10, -1, 12}, 4, true), "▃▃ ▄"}, {spark([]float64{0}, 1, true), "▁"}, {spark([]float64{10, 100}, 2, true), "▁█"},

@@ -56,7 +56,7 @@ func (a *app) showStatus(s *control.Status) error {
 		row("", "of the last %d: half within %s, 99 %% within %s; %d without the policy", d.Remembered, took(*d.TookP50MS), took(*d.TookP99MS), d.Fallbacks)
 	}
 	if d.Leased > 0 {
-		row("", "%s more connections by their leases", group(d.Leased))
+		row("", "%s", byLeases(d.Leased))
 	}
 	row("plain dials", "%s", plainDials(&s.PlainDials))
 	row("you may", "%s", rights(s.Rights))
@@ -115,6 +115,13 @@ func costs(s *control.Status) string {
 		return text + "; what costs more is avoided"
 	}
 	return text + "; left to the policy"
+}
+
+func byLeases(n uint64) string {
+	if n == 1 {
+		return "1 more connection by their leases"
+	}
+	return group(n) + " more connections by their leases"
 }
 
 func plural(n int, what string) string {
