@@ -107,7 +107,7 @@ func TestPlaygroundPage(t *testing.T) {
 	}
 	types := func(format string, args ...any) { _, _ = fmt.Fprintf(keyboard, format+"\n", args...) }
 
-	sees(`document.getElementById("trouble").innerText.includes("no mamma answers")`)
+	sees(`document.getElementById("trouble").innerText.includes("No mamma answers")`)
 	types("mamma policy.conf >mamma.log 2>&1 &")
 	sees(`document.getElementById("trouble").hidden && document.querySelectorAll(".card .badge.up").length === 2`)
 	// A busy machine's program may not wait for the answer. So this repeats until there
@@ -141,7 +141,7 @@ func TestPlaygroundPage(t *testing.T) {
 	t.Log(text)
 	for question, answer := range map[string]string{
 		"which network":             `Took\s+lte \(10\.64\.0\.0/10 on lte, from 10\.64\.3\.9\)`,
-		"why":                       `Why\s+intents: prefix for category bulktransfer.*said to be bulktransfer, 3\.0 MB, by run`,
+		"why":                       `Why\s+policy intents: prefix for category bulktransfer.*Stated of it: bulktransfer, 3\.0.MB, by “mammactl run”`,
 		"what the other would cost": `The other\s+wifi: not measured when it was decided, but since \d\d:\d\d:\d\d: .*(bit/s seen over it|round trips of [\d.]+).*it is free, as lte is\.`,
 		"how it went":               `How it went\s+It was connected over lte`,
 		"what happened then":        `Since then\s+\d\d:\d\d:\d\d lte has gone\.\s+\d\d:\d\d:\d\d The next connection of curl to 192\.0\.2\.1:80 took wifi: no prefix for this category: default\.`,

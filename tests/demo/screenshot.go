@@ -134,7 +134,7 @@ func photograph(ctx context.Context, b *chromium.Browser, link string, happen fu
 	if err := happen(); err != nil {
 		return nil, err
 	}
-	const latest = `[...document.querySelectorAll("#decisions-rows tr")].find(r => r.innerText.includes("bulktransfer, 8.0 MB"))`
+	const latest = `[...document.querySelectorAll("#decisions-rows tr")].find(r => /bulktransfer, 8\.0\sMB/.test(r.innerText))`
 	for _, condition := range []string{
 		`document.querySelector(".card.gone")`,
 		`document.getElementById("decisions-rows").innerText.includes("lte has gone")`,

@@ -242,12 +242,12 @@ func TestQuiet(t *testing.T) {
 	eval(t, ctx, p, `document.querySelector("#decisions-rows button").click()`, nil)
 	await(t, ctx, p, `spoken.length > 0`)
 	eval(t, ctx, p, `spoken`, &spoken)
-	if len(spoken) != 1 || spoken[0] != "said: Described below; the list is held" {
+	if len(spoken) != 1 || spoken[0] != "said: Described below; the list is paused" {
 		t.Errorf("read out: %q", spoken)
 	}
 	// It is also read out that mamma is gone.
 	d.stop()
-	await(t, ctx, p, `spoken.some((s) => s.startsWith("trouble: ") && s.includes("no mamma answers"))`)
+	await(t, ctx, p, `spoken.some((s) => s.startsWith("trouble: ") && s.includes("No mamma answers"))`)
 }
 
 // Text can be read in light and dark, in wide and narrow windows, while the daemon is there

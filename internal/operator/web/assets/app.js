@@ -1,6 +1,6 @@
 // Keeps the page up to date with the daemon.
 import { follow, get } from "./api.js";
-import { byID, setText } from "./dom.js";
+import { amend, byID, make, setText } from "./dom.js";
 import { count, long, milliseconds, visible } from "./format.js";
 import { Networks } from "./networks.js";
 import { Decisions } from "./decisions.js";
@@ -23,7 +23,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 function trouble(text) {
   const e = byID("trouble");
   e.hidden = text === "";
-  setText(e, visible(text));
+  setText(e, visible(text.charAt(0).toUpperCase() + text.slice(1)));
   document.body.classList.toggle("away", text !== "");
 }
 
@@ -35,11 +35,14 @@ function fail(e) {
 
 function summarise(s) {
   const d = s.decisions;
-  const parts = [`${visible(s.version)}`, s.policy.name ? `policy ${visible(s.policy.name)}${s.policy.in_service ? "" : ", out of service"}` : "no policy",
-    `up ${long(s.uptime_ms)}`, `${count(d.per_minute)} decisions/min`];
-  if (d.took_p99_ms !== null) parts.push(`99 % within ${milliseconds(d.took_p99_ms)}`);
-  if (!s.rights.read_all) parts.push("decisions on your own requests");
-  setText(byID("summary"), parts.join(" · "));
+  // A narrow window leaves out the others.
+  const part = (text) => make("span", {}, text), other = (text) => make("span", { class: "more" }, text);
+  const parts = [part(s.policy.name ? `policy ${visible(s.policy.name)}${s.policy.in_service ? "" : ", out of service"}` : "no policy"), part(`${count(d.per_minute)} decisions/min`)];
+  if (!s.rights.read_all) parts.push(part("only decisions on your own requests"));
+  if (d.took_p99_ms !== null) parts.push(other(`99\u00a0% took at most ${milliseconds(d.took_p99_ms)}`));
+  parts.push(other(`up ${long(s.uptime_ms)}`), other(`version ${visible(s.version)}`));
+  parts.slice(1).forEach((e) => e.prepend(" · "));
+  amend(byID("summary"), make("p", { id: "summary" }, parts));
 }
 
 // renew asks for the present state, and finds out whether the daemon is still the same.
@@ -116,8 +119,10 @@ async function keepFollowing() {
 
 async function keepGlancing() {
   for (;;) {
-    if (started !== null && !document.hidden) await lookAt(networks, decisions.all).catch(fail);
-    await sleep(seldom);
+    // Before, the panels would tell of no networks.
+    const known = started !== null && networks.order !== null;
+    if (known && !document.hidden) await lookAt(networks, decisions.all).catch(fail);
+    await sleep(known ? seldom : often / 2);
   }
 }
 
@@ -139,7 +144,7 @@ async function prepare() {
 }
 
 document.addEventListener("keydown", (e) => {
-  if (e.key === "Escape" && decisions.open) decisions.hold(false);
+  if (e.key === "Escape" && decisions.open) decisions.toggle(decisions.open);
   if (e.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "")) {
     e.preventDefault();
     byID("filter-program").focus();

@@ -1,7 +1,7 @@
 // Draws lines over time.
 import { drawn, setAttribute } from "./dom.js";
 
-const width = 300, height = 56;
+const width = 300, height = 48;
 
 // Chart shows up to two lines of values over the same time. Each line is a Float32Array, with
 // NaN for unknown values. Each begins at the left edge and ends at the right edge.

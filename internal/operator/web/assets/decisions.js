@@ -1,7 +1,7 @@
 // The list of decisions, and of the changes of networks between them.
-import { byID, cellOf, make, rowOf, say, setText } from "./dom.js";
-import { clock, count, plural, visible } from "./format.js";
-import { callerOf, describe, destinationOf, intentsOf, knownSince, networkWords, outcomeOf, reasonOf, tookOf } from "./detail.js";
+import { amend, byID, cellOf, make, rowOf, say, setText } from "./dom.js";
+import { clock, count, plural, unknown, visible } from "./format.js";
+import { callerOf, describe, destinationOf, intentsOf, networkWords, outcomeOf, reasonOf, tookOf } from "./detail.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
 // kept is how many entries the page remembers. page is how many it shows at first, and how many
@@ -106,6 +106,7 @@ export class Decisions {
   hold(on) {
     this.held = on ? this.matching.slice() : null;
     this.newer = 0;
+    this.heldToRead = false;
     byID("pause").classList.toggle("on", on);
     if (!on) this.closeDetail();
     this.dirty();
@@ -129,15 +130,12 @@ export class Decisions {
     const body = byID("decisions-rows");
     const want = [];
     for (const entry of list) {
-      let row = this.rows.get(entry);
-      if (!row || entry.changed) {
-        const fresh = this.rowOf(entry);
-        if (row?.contains(document.activeElement)) setTimeout(() => fresh.querySelector("button")?.focus());
-        this.rows.set(entry, row = fresh);
-        entry.changed = false;
-      }
-      want.push(row);
       const open = entry === this.open;
+      let row = this.rows.get(entry);
+      if (!row) this.rows.set(entry, row = this.rowOf(entry, open));
+      else if (entry.changed) amend(row, this.rowOf(entry, open)); // the focus stays where it is
+      entry.changed = false;
+      want.push(row);
       row.querySelector("button")?.setAttribute("aria-expanded", String(open));
       row.classList.toggle("open", open);
       if (open) want.push(this.detailRow(entry));
@@ -152,11 +150,9 @@ export class Decisions {
   }
 
   detailRow(entry) {
-    const at = knownSince(entry.decision, this.networks, this.all);
-    if (!this.detail || this.detail.entry !== entry || this.detail.decision !== entry.decision || this.detail.at !== at) {
-      const row = rowOf({ class: "described" }, cellOf({ colspan: "6" }, describe(entry.decision, this.networks, this.all)));
-      this.detail = { entry, decision: entry.decision, at, row };
-    }
+    const fresh = rowOf({ class: "described" }, cellOf({ colspan: "6" }, describe(entry.decision, this.networks, this.all)));
+    if (this.detail?.entry === entry) amend(this.detail.row, fresh);
+    else this.detail = { entry, row: fresh };
     return this.detail.row;
   }
 
@@ -166,14 +162,14 @@ export class Decisions {
     setText(byID("decisions-none"), this.all.length === 0 ? "No decisions yet. They appear as programs connect through mamma." : "Nothing of what the page remembers matches the filters.");
     byID("older").hidden = source.length <= this.shown;
     const parts = [];
-    if (this.held) parts.push(`held; ${plural(this.newer, "new entr").replace(/entrs$/, "entries").replace(/entr$/, "entry")}`);
+    if (this.held) parts.push(`paused; ${plural(this.newer, "new entr").replace(/entrs$/, "entries").replace(/entr$/, "entry")}`);
     if (this.matching.length !== this.all.length) parts.push(`${count(this.matching.length)} of ${count(this.all.length)}`);
     if (this.missed > 0) parts.push(`${count(this.missed)} came too fast to be shown`);
     setText(byID("decisions-count"), parts.join("; "));
-    setText(byID("pause"), this.held ? "Go on" : "Hold the list");
+    setText(byID("pause"), this.held ? "Resume" : "Pause");
   }
 
-  rowOf(entry) {
+  rowOf(entry, open) {
     const time = make("time", { dateTime: entry.time }, clock(entry.time));
     if (!entry.decision) {
       const text = entry.change ? tellChange(entry.change) : entry.reload.error
@@ -182,21 +178,27 @@ export class Decisions {
       return rowOf({ class: kind }, cellOf({ "data-label": "Time" }, time), cellOf({ colspan: "5" }, text));
     }
     const d = entry.decision;
-    const button = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => this.toggle(entry) }, destinationOf(d));
+    const button = make("button", { type: "button", class: "link", "aria-expanded": String(open), onclick: () => this.toggle(entry) }, destinationOf(d));
     const went = d.outcome && (d.outcome.errno !== 0 || d.outcome.candidate !== 0) ? outcomeOf(d) : "";
-    const cells = [["Time", time], ["Program", callerOf(d)], ["Destination", button], ["Said of it", intentsOf(d) || "–"],
+    const cells = [["Time", time], ["Program", callerOf(d)], ["Destination", button], ["Intents", intentsOf(d) || unknown],
       ["Network", make("b", {}, networkWords(d))], ["Why", went ? `${reasonOf(d)}. ${went}` : reasonOf(d)]];
-    return rowOf({ class: d.refused || (d.outcome && d.outcome.errno !== 0) ? "bad" : null, onclick: (e) => {
-      if (e.target !== button && getSelection().isCollapsed) this.toggle(entry);
-    } }, cells.map(([label, c]) => cellOf({ "data-label": label }, c)));
+    const classes = [d.refused || (d.outcome && d.outcome.errno !== 0) ? "bad" : "", open ? "open" : ""].join(" ").trim();
+    return rowOf({ class: classes || null, onclick: (e) => {
+      if (!e.target.closest("button") && getSelection().isCollapsed) this.toggle(entry);
+    } }, cells.map(([label, c]) => cellOf({ "data-label": label, class: c === unknown ? "none" : null }, c)));
   }
 
+  // toggle opens or closes a description. The list pauses while one is read.
   toggle(entry) {
     const closing = this.open === entry;
-    if (!closing && !this.held) this.hold(true);
+    if (!closing && !this.held) {
+      this.hold(true);
+      this.heldToRead = true;
+    }
+    if (closing && this.heldToRead) this.hold(false);
     this.open = closing ? null : entry;
     this.draw();
-    say(closing ? "Closed" : "Described below; the list is held");
+    say(closing ? "Closed" : "Described below; the list is paused");
   }
 
   // choices offers the values by which the list can be filtered.

@@ -3,11 +3,11 @@ import { make, tableOf } from "./dom.js";
 import { clock, long, milliseconds, plural, rate, size, term, unknown, visible } from "./format.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
-// callerOf names the program that asked, and the program for which it says that it asked.
+// callerOf names the program that connects, and the program that asked for it if that is another one.
 export function callerOf(d) {
   const name = (a) => visible(a?.command ?? unknown) + (a?.pid ? ` [${a.pid}]` : "");
   const own = name(d.app);
-  return d.origin && (d.origin.command || d.origin.pid) ? `${name(d.origin)} by ${visible(d.app.command ?? unknown)}` : own;
+  return d.origin && (d.origin.command || d.origin.pid) ? `${name(d.origin)} via ${visible(d.app.command ?? unknown)}` : own;
 }
 
 export function destinationOf(d) {
@@ -57,14 +57,22 @@ export function reasonOf(d) {
   return visible(d.reason || "no reason given");
 }
 
+// upIn tells how long a connection took to come up. Programs report whole milliseconds.
+const upIn = (o) => (o.took_ms < 1 ? "less than 1\u00a0ms" : milliseconds(o.took_ms));
+
+// sources names in words those who state the intents of a connection.
+const sources = { run: "“mammactl run”", client: "the program, to the proxy" };
+
 // outcomeOf tells how the connection went.
 export function outcomeOf(d) {
   const o = d.outcome, parts = [];
-  const took = o && (o.took_ms < 1 ? "less than 1 ms" : milliseconds(o.took_ms)); // programs report whole milliseconds
+  const took = o && upIn(o);
   if (o) {
     const by = o.candidate === 0 ? d.chosen : d.alternates[o.candidate - 1];
-    const over = by ? ` over ${nameOf(by)}` : "";
+    // A program that has bound its socket does not follow the suggestion.
+    const over = d.bound ? ` from ${visible(d.bound)}, as the program had bound it,` : by ? ` over ${nameOf(by)}` : "";
     if (o.errno !== 0) parts.push(`The connection${over} failed after ${took}: ${visible(o.error ?? `error ${o.errno}`)}.`);
+    else if (d.bound) parts.push(`It was connected${over} in ${took}.`);
     else if (o.candidate > 0 && d.chosen) parts.push(`${nameOf(d.chosen)} did not work out: it was connected${over} instead, after ${took}.`);
     else if (o.candidate < 0) parts.push(`It was connected without the suggestion, after ${took}.`);
     else parts.push(`It was connected${over} in ${took}.`);
@@ -94,7 +102,7 @@ function candidatesOf(d, networks) {
     return {
       ...c, network, name: network ? network.name : nameOf(c.ref),
       taken: !!took && keyOf(took) === keyOf(c.ref), score: d.scores.find((s) => keyOf(s) === keyOf(c.ref)),
-      then: network ? networks.at(network, d.time) : null, cost: network?.prefix.cost, budget: network?.prefix.budget,
+      then: network ? networks.at(network, d.seq === 0 ? new Date(networks.lastTime) : d.time) : null, cost: network?.prefix.cost, budget: network?.prefix.budget,
     };
   });
 }
@@ -108,26 +116,40 @@ function predicted(c, d) {
   return null;
 }
 
+// cameUp tells how long a connection over a network took to come up. Of all such connections it
+// takes the one whose decision is nearest in time to d. It returns "" if there is none.
+function cameUp(c, d, entries) {
+  let best = null;
+  const away = (e) => Math.abs(Date.parse(e.time) - Date.parse(d.time));
+  for (const { decision: e } of entries) {
+    // If other candidates were tried before, the time includes theirs.
+    if (!e || e.seq === d.seq || e.bound || e.reused || e.outcome?.errno !== 0 || e.outcome.candidate !== 0 || !e.chosen) continue;
+    if (keyOf(e.chosen) === keyOf(c.ref) && (!best || away(e) < away(best))) best = e;
+  }
+  return best ? `at ${clock(best.time)} ${programOf(best)} was connected over it to ${destinationOf(best)} in ${upIn(best.outcome)}` : "";
+}
+
 // measuredSince is about a network over which nothing was measured when a decision was made. It
-// tells what is known by now: what was measured later, or what the kernel has counted.
-function measuredSince(c, taken, d, networks) {
-  const later = c.network && networks.after(c.network, d.time);
+// tells what is known by now: what was measured later, how long a connection took to come up, or
+// what the kernel has counted.
+function measuredSince(c, taken, d, networks, entries) {
+  const later = c.network && networks.after(c.network, d.time), up = cameUp(c, d, entries);
   if (!later) {
     const l = c.network?.prefix.link, bytes = l ? (l.down_bytes ?? 0) + (l.up_bytes ?? 0) : null;
-    return ["how long it would take is not known: not measured yet, as mamma has seen no connection over it",
-      bytes === null ? "" : bytes === 0 ? "the kernel has counted nothing over it" : `the kernel has counted ${size(bytes)} over it in all`];
+    return [`how long it would take is not known: not measured yet, as mamma has seen no ${up ? "transfer over it that lasted long enough" : "connection over it"}`,
+      up || bytes === null ? up : bytes === 0 ? "the kernel has counted nothing over it" : `the kernel has counted ${size(bytes)} over it in all`];
   }
   const parts = [`not measured when it was decided, but since ${clock(later.time)}`];
   const its = taken?.network && networks.after(taken.network, d.time);
   if (later.rtt) parts.push(`round trips of ${milliseconds(later.rtt)}${its?.rtt ? `, over ${taken.name} ${milliseconds(its.rtt)}` : ""}`);
   if (later.most) parts.push(`up to ${rate(later.most)} seen over it${its?.most ? `, over ${taken.name} up to ${rate(its.most)}` : ""}`);
   const bytes = d.intents?.filesize;
-  if (bytes > 0 && later.most) parts.push(`by that ${size(bytes)} take ${milliseconds(4 * (later.rtt ?? 0) + bytes / later.most * 1000)} at most`);
-  return [parts[0] + ": " + parts.slice(1).join(", and ")];
+  if (bytes > 0 && later.most) parts.push(`at that rate ${size(bytes)} take ${milliseconds(4 * (later.rtt ?? 0) + bytes / later.most * 1000)} at most`);
+  return [parts[0] + ": " + parts.slice(1).join(", and "), later.rtt ? "" : up];
 }
 
 // compare tells what another network would have cost, compared with the chosen one.
-function compare(c, taken, d, networks) {
+function compare(c, taken, d, networks, entries) {
   const parts = [];
   const mine = predicted(c, d), its = taken ? predicted(taken, d) : null;
   if (mine && !mine.guess && its && !its.guess) {
@@ -146,7 +168,7 @@ function compare(c, taken, d, networks) {
     parts.push(Math.abs(more) < 0.05 ? "round trips as long" : `each round trip ${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "shorter"}`);
     if (c.then.most && taken.then.most) parts.push(`up to ${rate(c.then.most)} seen, over ${taken.name} ${rate(taken.then.most)}`);
   } else {
-    parts.push(...measuredSince(c, taken, d, networks).filter((p) => p));
+    parts.push(...measuredSince(c, taken, d, networks, entries).filter((p) => p));
   }
   if (c.cost && c.cost !== "free") parts.push(c.budget ? `it is ${c.cost}, ${size(Math.max(0, c.budget.limit_bytes - c.budget.used_bytes))} left` : `it is ${c.cost}`);
   else if (c.cost && taken?.cost) parts.push(taken.cost === "free" ? `it is free, as ${taken.name} is` : `it is free, where ${taken.name} is ${visible(taken.cost)}`);
@@ -166,13 +188,13 @@ export function describe(d, networks, entries = []) {
   if (ref && !d.refused) list.append(...row(asked ? "Would take" : "Took", make("b", {}, nameOf(ref)), ` (${visible(ref.prefix)} on ${visible(ref.interface)}${ref.address ? ", from " + visible(ref.address) : ""})`));
   else list.append(...row(asked ? "Would take" : "Took", `${tookWords(d)}.`));
   const said = intentsOf(d);
-  list.append(...row("Why", `${visible(d.policy ?? "no policy")}: ${reasonOf(d)}`,
-    said ? ` — it was said to be ${said}${d.origin?.source ? `, by ${visible(d.origin.source)}` : ""}.` : " — nothing was said of it.",
+  list.append(...row("Why", `${d.policy ? `policy ${visible(d.policy)}` : "no policy"}: ${reasonOf(d)}.`,
+    said ? ` Stated of it: ${said}${d.origin?.source ? `, by ${sources[d.origin.source] ?? visible(d.origin.source)}` : ""}.` : " Nothing was stated of it.",
     d.selection ? ` The program asks to ${visible(d.selection)}.` : ""));
   const others = candidates.filter((c) => !c.taken);
   if (others.length > 0 && !d.refused) {
     list.append(...row(others.length === 1 ? "The other" : "The others",
-      make("ul", {}, others.map((c) => make("li", {}, make("b", {}, c.name), `: ${compare(c, taken, d, networks)}.`)))));
+      make("ul", {}, others.map((c) => make("li", {}, make("b", {}, c.name), `: ${compare(c, taken, d, networks, entries)}.`)))));
   }
   const went = outcomeOf(d);
   if (went) list.append(...row("How it went", went));
@@ -206,20 +228,12 @@ function nextAlike(d, networks, entries) {
     && programOf(e) === programOf(d) && destinationOf(e) === destinationOf(d))?.decision;
 }
 
-// knownSince returns a text that changes when the description of a decision would tell more.
-export function knownSince(d, networks, entries) {
-  const measured = networks.list().filter((n) => networks.after(n, d.time)).map((n) => keyOf(n.prefix));
-  // The latest change is used, because the number of changes no longer grows once the oldest
-  // ones are forgotten.
-  return [[...networks.changes.keys()].at(-1), nextAlike(d, networks, entries)?.seq, ...measured].join(" ");
-}
-
 // table makes the table of the figures that the policy compared and that were measured then.
 function table(candidates, d) {
   if (candidates.length === 0) return null;
   const terms = [...new Set(d.scores.flatMap((s) => s.terms.map((t) => t.name)))];
   const any = (f) => candidates.some((c) => f(c) !== null && f(c) !== undefined);
-  const columns = [["Network", (c) => make("span", {}, make("b", {}, c.name), c.taken ? make("span", { class: "nowrap" }, " ← taken") : "")]];
+  const columns = [["Network", (c) => make("span", {}, make("b", {}, c.name), c.taken ? make("span", { class: "nowrap" }, d.seq === 0 ? " ← would be taken" : " ← taken") : "")]];
   if (any((c) => predicted(c, d))) columns.push([candidates.some((c) => c.score) ? "Predicted" : "At most", (c) => milliseconds(predicted(c, d)?.ms)]);
   for (const name of terms) {
     columns.push([visible(name), (c) => {
@@ -232,5 +246,5 @@ function table(candidates, d) {
   if (any((c) => c.score?.note)) columns.push(["Note", (c) => visible(c.score?.note ?? "")]);
   return tableOf(d.scores.length ? "What the policy compared, and what was measured at the time" : "What was measured at the time; the policy compared no figures",
     columns.map(([head]) => head), candidates.map((c) => columns.map(([, f]) => f(c))),
-    { seen: true, classes: "stack figures", classOf: (n) => (candidates[n].taken ? "taken" : null) });
+    { seen: true, classes: "stack figures", numbers: columns.map((_, i) => i).filter((i) => !["Network", "Cost", "Note"].includes(columns[i][0])), classOf: (n) => (candidates[n].taken ? "taken" : null) });
 }

@@ -37,14 +37,32 @@ export function setAttribute(e, name, value) {
   if (e.getAttribute(name) !== value) e.setAttribute(name, value);
 }
 
-// replace puts in new children only if they differ from the present ones, so that a selection
-// and the focus stay as long as possible.
+// amend changes the node old so that it equals fresh, and returns the node that is in the page
+// afterwards. Parts that are equal already remain, so that a selection and the focus stay. The
+// listeners of old remain too, even if those of fresh are different.
+export function amend(old, fresh) {
+  if (old.isEqualNode(fresh)) return old;
+  if (old.nodeName !== fresh.nodeName) {
+    old.replaceWith(fresh);
+    return fresh;
+  }
+  if (old.nodeType === Node.TEXT_NODE) {
+    old.data = fresh.data;
+    return old;
+  }
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const name of fresh.getAttributeNames()) setAttribute(old, name, fresh.getAttribute(name));
+  const have = [...old.childNodes], want = [...fresh.childNodes];
+  want.forEach((e, i) => (i < have.length ? amend(have[i], e) : old.append(e)));
+  have.slice(want.length).forEach((e) => e.remove());
+  return old;
+}
+
+// replace makes a place show these children. A selection and the focus stay as long as possible.
 export function replace(id, ...children) {
-  const place = byID(id);
-  const fresh = make("div", {}, ...children);
-  if (place.firstElementChild?.isEqualNode(fresh)) return;
-  if (place.contains(document.activeElement)) return;
-  place.replaceChildren(fresh);
+  const place = byID(id), fresh = make("div", {}, ...children);
+  if (place.firstElementChild) amend(place.firstElementChild, fresh);
+  else place.append(fresh);
 }
 
 // say makes a screen reader say something once.
@@ -61,11 +79,13 @@ export const cellOf = (properties, ...children) => make("td", { role: "cell", ..
 
 // tableOf makes a table with headings. Each row is a list of cells, which are text or elements.
 // seen tells whether the caption is visible. classOf returns the class of a row by its number.
-export function tableOf(caption, heads, rows, { seen = false, classes = "stack", classOf = () => null } = {}) {
+// numbers lists the columns with figures, which are aligned on the right.
+export function tableOf(caption, heads, rows, { seen = false, classes = "stack", classOf = () => null, numbers = [] } = {}) {
+  const kind = (i) => (numbers.includes(i) ? "number" : null);
   return make("div", { class: "scroll", role: "group", "aria-label": caption }, make("table", { class: classes, role: "table" },
     make("caption", { class: seen ? null : "unseen" }, caption),
-    make("thead", { role: "rowgroup" }, rowOf({}, heads.map((h) => make("th", { scope: "col", role: "columnheader" }, h)))),
-    make("tbody", { role: "rowgroup" }, rows.map((cells, n) => rowOf({ class: classOf(n) }, cells.map((c, i) => cellOf({ "data-label": heads[i] }, c === "" ? "–" : c)))))));
+    make("thead", { role: "rowgroup" }, rowOf({}, heads.map((h, i) => make("th", { scope: "col", role: "columnheader", class: kind(i) }, h)))),
+    make("tbody", { role: "rowgroup" }, rows.map((cells, n) => rowOf({ class: classOf(n) }, cells.map((c, i) => cellOf({ "data-label": heads[i], class: kind(i) }, c === "" ? "–" : c)))))));
 }
 
 // copyButton makes a button that copies a text.

@@ -1,42 +1,46 @@
-// Formats figures for people, with units, as mammactl writes them. "–" means unknown.
+// Formats figures for people, with units, as mammactl writes them. "–" means unknown. A line does
+// not break between a figure and its unit.
 
 export const unknown = "–";
 
+const gap = "\u00a0";
+
 export function milliseconds(ms) {
   if (ms === null || ms === undefined || !isFinite(ms)) return unknown;
-  if (ms < 1) return ms.toFixed(2) + " ms";
-  if (ms < 10) return ms.toFixed(1) + " ms";
-  if (ms < 1000) return ms.toFixed(0) + " ms";
-  if (ms < 1e6) return (ms / 1000).toFixed(1) + " s";
+  if (ms > 0 && ms < 0.01) return `less than 0.01${gap}ms`;
+  if (ms < 1) return ms.toFixed(2) + gap + "ms";
+  if (ms < 10) return ms.toFixed(1) + gap + "ms";
+  if (ms < 1000) return ms.toFixed(0) + gap + "ms";
+  if (ms < 1e6) return (ms / 1000).toFixed(1) + gap + "s";
   return long(ms);
 }
 
 export function long(ms) {
   if (ms === null || ms === undefined || !isFinite(ms)) return unknown;
   const s = Math.floor(ms / 1000), m = Math.floor(s / 60), h = Math.floor(m / 60), d = Math.floor(h / 24);
-  if (d > 0) return `${d} d ${h % 24} h`;
-  if (h > 0) return `${h} h ${m % 60} min`;
-  if (m > 0) return `${m} min ${s % 60} s`;
-  return `${s} s`;
+  if (d > 0) return `${d}${gap}d${gap}${h % 24}${gap}h`;
+  if (h > 0) return `${h}${gap}h${gap}${m % 60}${gap}min`;
+  if (m > 0) return `${m}${gap}min${gap}${s % 60}${gap}s`;
+  return `${s}${gap}s`;
 }
 
 // rate formats bytes per second.
 export function rate(bytes) {
   if (bytes === null || bytes === undefined || !isFinite(bytes)) return unknown;
   const bits = bytes * 8;
-  if (bits >= 1e9) return (bits / 1e9).toFixed(2) + " Gbit/s";
-  if (bits >= 1e5 || bits === 0) return (bits / 1e6).toFixed(1) + " Mbit/s";
-  return (bits / 1e3).toFixed(bits < 1e4 ? 1 : 0) + " kbit/s";
+  if (bits >= 1e9) return (bits / 1e9).toFixed(2) + gap + "Gbit/s";
+  if (bits >= 1e5 || bits === 0) return (bits / 1e6).toFixed(1) + gap + "Mbit/s";
+  return (bits / 1e3).toFixed(bits < 1e4 ? 1 : 0) + gap + "kbit/s";
 }
 
 export function size(bytes) {
   if (bytes === null || bytes === undefined || !isFinite(bytes)) return unknown;
   let f = bytes;
   for (const unit of ["B", "kB", "MB", "GB"]) {
-    if (Math.abs(f) < 999.5) return (unit === "B" || Math.abs(f) >= 99.95 ? f.toFixed(0) : f.toFixed(1)) + " " + unit;
+    if (Math.abs(f) < 999.5) return (unit === "B" || Math.abs(f) >= 99.95 ? f.toFixed(0) : f.toFixed(1)) + gap + unit;
     f /= 1000;
   }
-  return f.toFixed(1) + " TB";
+  return f.toFixed(1) + gap + "TB";
 }
 
 export function count(n) {
@@ -70,7 +74,7 @@ export function term(t) {
     case "bytes_per_second": return rate(t.value);
     case "bytes": return size(t.value);
     case "count": return t.value.toFixed(0);
-    case "probability": return (t.value * 100).toFixed(0) + " %";
+    case "probability": return (t.value * 100).toFixed(0) + gap + "%";
   }
   return String(Number(t.value.toPrecision(4)));
 }

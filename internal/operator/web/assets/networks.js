@@ -70,6 +70,7 @@ export class Networks {
   // reset forgets everything, because a daemon that was started again counts from the beginning.
   reset() {
     this.byKey = new Map();
+    this.order = null; // what is there; null: not told yet
     this.last = 0;
     this.lastTime = 0;
     this.changes = new Map(); // by seq
@@ -120,20 +121,22 @@ export class Networks {
     return there.concat([...this.byKey.values()].filter((n) => n.gone));
   }
 
-  // at returns what was measured of a network at a time: round-trip time, load down and up, the
-  // highest rate down in the minutes before, and whether the network was there. It is null if
-  // the time is too long ago.
+  // at returns what had been measured of a network at a time: round-trip time, load down and up,
+  // the highest rate down in the minutes before, and whether the network was there. It is null if
+  // the time is too long ago. A highest rate that says nothing is null. Later measurements are
+  // left out, because they would compare a transfer with itself.
   at(n, time) {
-    const from = samples - 1 - Math.floor((this.lastTime - Date.parse(time)) / 1000);
+    const from = samples - 1 - Math.ceil((this.lastTime - Date.parse(time)) / 1000);
     if (!(from >= 0)) return null;
     const i = Math.min(from, samples - 1);
-    const near = (list) => {
-      for (const d of [0, -1, 1, -2, 2, -3]) if (i + d >= 0 && i + d < samples && !isNaN(list[i + d])) return list[i + d];
+    const before = (list) => {
       for (let j = i; j >= 0; j--) if (!isNaN(list[j])) return list[j];
       return null;
     };
-    const most = bounds(n.down.subarray(0, i + 1));
-    return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0, wasDown: n.health[i] === "d".charCodeAt(0) };
+    const most = bounds(n.down.subarray(0, i + 1))?.[1];
+    // A network may have come within the second in which it was chosen.
+    const health = n.health[i] || n.health[Math.min(i + 1, samples - 1)];
+    return { rtt: before(n.rtt), down: before(n.down), up: before(n.up), most: most >= telling ? most : null, there: health !== 0, wasDown: health === "d".charCodeAt(0) };
   }
 
   // after returns what was measured of a network after a time: since when, the first round-trip
@@ -151,7 +154,6 @@ export class Networks {
   get span() { return Math.min(samples, Math.max(fewest, this.last)); }
 
   draw() {
-    setText(byID("networks-span"), `the last ${long(this.span * 1000).replace(/ 0 s$/, "")}, from left to right`);
     const all = this.list();
     const find = byID("networks-filter").value.toLowerCase();
     const found = all.filter((n) => find === "" || `${n.name} ${n.prefix.prefix} ${n.prefix.interface}`.toLowerCase().includes(find));
@@ -167,6 +169,8 @@ export class Networks {
     const place = byID("cards");
     const elements = cards.map((c) => c.element);
     if (elements.length !== place.children.length || elements.some((e, i) => place.children[i] !== e)) place.replaceChildren(...elements);
+    this.slowest = Math.max(0, ...some.map((n) => bounds(n.rtt.subarray(samples - this.span))?.[1] ?? 0));
+    setText(byID("networks-span"), some.length > 1 ? "round trips are drawn to one scale, loads to each network’s own" : "");
     for (const c of cards) this.drawCard(c);
     const more = byID("networks-more");
     more.hidden = all.length > 0 && found.length === some.length;
@@ -187,8 +191,8 @@ export class Networks {
   }
 
   drawCard(c) {
-    c.words();
-    if (c.inSight) c.draw(this.marksOf(c.network), this.span);
+    c.words(this.lastChange(c.network));
+    if (c.inSight) c.draw(this.marksOf(c.network), this.span, this.slowest);
   }
 
   // marksOf returns the moments, in 0..1, at which a network came, went or changed its health.
@@ -202,10 +206,11 @@ export class Networks {
     return out;
   }
 
-  // lastChange returns the latest change of a network, or undefined if none is remembered.
+  // lastChange returns the latest change in which a network came, went or changed its health, or
+  // undefined if none is remembered.
   lastChange(n) {
     const key = keyOf(n.prefix);
-    return [...this.changes.values()].filter((c) => keyOf(c) === key).at(-1);
+    return [...this.changes.values()].filter((c) => keyOf(c) === key && c.change !== "changed").at(-1);
   }
 }
 
@@ -222,14 +227,17 @@ class Card {
     this.rtt = new Figure("Round trip", ["rtt"]);
     this.load = new Figure("Load", ["down", "up"]);
     this.signal = new Figure("Signal", ["signal"]);
+    this.began = make("span");
+    this.axis = make("p", { class: "axis" }, this.began, make("span", {}, "now"));
     this.element = make("article", { class: "card" },
       make("div", { class: "title" }, this.name, make("span", { class: "badges" }, this.cost, this.state)),
-      this.where, this.reason, this.rtt.element, this.load.element, this.signal.element, this.facts);
+      this.where, this.reason, this.rtt.element, this.load.element, this.signal.element, make("div", {}, this.axis, this.facts));
     this.element.card = this;
     this.inSight = false;
   }
 
-  words() {
+  // words writes the texts of the card. change is the network's last change, if one is remembered.
+  words(change) {
     const n = this.network, p = n.prefix;
     const state = n.gone ? "gone" : p.health?.state ?? "up";
     setText(this.name, n.name);
@@ -240,7 +248,9 @@ class Card {
     setText(this.cost, visible(p.cost ?? ""));
     this.cost.hidden = !p.cost;
     setAttribute(this.element, "class", n.gone ? "card gone" : "card");
-    const reason = n.gone ? "It is not there any more. What it did stays for ten minutes." : p.health?.state !== "up" && p.health?.reason ? visible(p.health.reason) : "";
+    const at = n.gone ? change?.change === "removed" && change.time : p.health?.since, since = at ? ` since ${clock(at)}` : "";
+    const reason = n.gone ? `Not there any more${since}. What it did stays for ten minutes.`
+      : state !== "up" && (since || p.health?.reason) ? `${state[0].toUpperCase()}${visible(state.slice(1))}${since}${p.health?.reason ? `: ${visible(p.health.reason)}` : ""}` : "";
     setText(this.reason, reason);
     this.reason.hidden = reason === "";
     const facts = [];
@@ -250,23 +260,24 @@ class Card {
     setText(this.facts, facts.join(" · "));
     this.facts.hidden = facts.length === 0;
     this.rtt.words(n.gone ? unknown : milliseconds(p.path?.srtt_median_ms));
-    this.load.words(n.gone ? unknown : `↓ ${rate(p.link?.down_average_bytes_per_second ?? p.link?.down_bytes_per_second)}  ↑ ${rate(p.link?.up_bytes_per_second)}`);
+    this.load.words(...n.gone ? [unknown] : [`↓ ${rate(p.link?.down_average_bytes_per_second ?? p.link?.down_bytes_per_second)}`, `↑ ${rate(p.link?.up_bytes_per_second)}`]);
     this.signal.element.hidden = !bounds(n.signal);
     this.signal.words(p.wifi?.signal_dbm !== null && p.wifi?.signal_dbm !== undefined ? `${p.wifi.signal_dbm} dBm` : unknown);
   }
 
-  draw(marks, span) {
+  // draw draws the lines of the last span seconds. slowest is the longest round-trip time of all
+  // networks that are shown. It makes their lines comparable.
+  draw(marks, span, slowest) {
+    setText(this.began, `${long(span * 1000).replace(/\u00a00\u00a0s$/, "")} ago`);
     const latest = (list) => list.subarray(samples - span);
     const all = this.network;
     const n = { rtt: latest(all.rtt), down: latest(all.down), up: latest(all.up), signal: latest(all.signal) };
     const bad = stretches(latest(all.health), "d".charCodeAt(0));
     const r = bounds(n.rtt);
-    // Round-trip times never come near 0, so the scale begins below the least one. A steady one is
-    // a low line, as in mammactl watch.
-    this.rtt.draw([n.rtt], r ? r[0] / 2 : 0, r ? Math.max(r[1], 2 * r[0]) : 1, bad, marks,
-      r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection was seen");
+    this.rtt.draw([n.rtt], 0, slowest || 1, bad, marks,
+      r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection lasted long enough");
     const l = bounds(n.down, n.up);
-    this.load.draw([n.down, n.up], 0, l ? Math.max(l[1], 1250) : 1, bad, marks,
+    this.load.draw([n.down, n.up], 0, l ? Math.max(l[1], telling) : 1, bad, marks,
       l ? `Load: at most ${rate(bounds(n.down)?.[1])} down, ${rate(bounds(n.up)?.[1])} up` : "Load: not known", l ? `most ${rate(l[1])}` : "not measured");
     const s = bounds(n.signal);
     if (s) this.signal.draw([n.signal], -95, -30, bad, marks, `Signal: ${s[0]} to ${s[1]} dBm`, `${s[0]} to ${s[1]} dBm`);
@@ -276,13 +287,19 @@ class Card {
 // Figure is a chart with its name and its latest value.
 class Figure {
   constructor(name, classes) {
-    this.now = make("b");
+    // Each line has its value. If there are several lines, a piece of the line stands before it.
+    this.now = classes.map(() => make("b"));
     this.most = make("span", { class: "most" });
     this.chart = new Chart(classes);
-    this.element = make("figure", {}, make("figcaption", {}, make("span", {}, name), this.now, this.most), this.chart.element);
+    this.element = make("figure", {}, make("figcaption", {}, make("span", {}, name), this.now.map((e, i) => make("span", {}, classes.length > 1 ? make("i", { class: `key ${classes[i]}` }) : "", e)), this.most), this.chart.element);
   }
 
-  words(now) { setText(this.now, now); }
+  words(...now) {
+    this.now.forEach((e, i) => {
+      setText(e, now[i] ?? "");
+      e.parentElement.hidden = i >= now.length;
+    });
+  }
 
   draw(lists, low, high, bad, marks, label, most) {
     this.chart.draw(lists, low, high, label, bad, marks);

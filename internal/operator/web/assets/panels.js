@@ -12,7 +12,7 @@ export function drawBudgets(networks) {
     : list.map((n) => {
       const b = n.prefix.budget, part = b.limit_bytes > 0 ? b.used_bytes / b.limit_bytes : 1;
       return make("div", { class: "budget" },
-        make("p", {}, make("b", {}, n.name), ` ${size(b.used_bytes)} of ${size(b.limit_bytes)}, ${(part * 100).toFixed(0)} %; begins anew ${date(b.reset)}`,
+        make("p", {}, make("b", {}, n.name), ` ${size(b.used_bytes)} of ${size(b.limit_bytes)}, ${(part * 100).toFixed(0)}\u00a0%; begins anew ${date(b.reset)}`,
           b.exceeded ? make("span", { class: "badge down" }, "used up: expensive") : ""),
         make("meter", { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0, value: Math.min(part, 1), "aria-label": `Budget of ${n.name}` }));
     }));
@@ -34,10 +34,10 @@ export function drawPrograms(entries, runs) {
   const rows = [...programs.values()].sort((a, b) => b.n - a.n).slice(0, most)
     .map((p) => [p.who, count(p.n), [...p.by].sort((a, b) => b[1] - a[1]).slice(0, 4).map(([name, n]) => `${name} ${count(n)}`).join(", ")]);
   replace("programs-list",
-    rows.length === 0 ? make("p", { class: "note" }, "No program has asked yet.") : tableOf("Programs by connections", ["Program", "Connections", "Networks"], rows),
+    rows.length === 0 ? make("p", { class: "note" }, "No program has asked yet.") : tableOf("Programs by connections", ["Program", "Connections", "Networks"], rows, { numbers: [1] }),
     make("h3", {}, "Under “mammactl run” now"),
     runs.length === 0 ? make("p", { class: "note" }, "None of yours. “mammactl run --intents category=bulktransfer -- PROGRAM” places what an unchanged program connects.")
-      : tableOf("Programs under mammactl run", ["Program", "Process", "Options"], runs.map((r) => [visible(r.program.join(" ")), String(r.pid), visible(r.options.join(" "))])));
+      : tableOf("Programs under mammactl run", ["Program", "Process", "Options"], runs.map((r) => [visible(r.program.join(" ")), String(r.pid), visible(r.options.join(" "))]), { numbers: [1] }));
 }
 
 export function drawMultipath(m) {
@@ -56,7 +56,7 @@ export function drawMultipath(m) {
   }
   const n = m.counters;
   replace("multipath-list",
-    rows.length === 0 ? make("p", { class: "note" }, "No connection uses it.") : tableOf("Connections of Multipath TCP and their subflows", ["Connection", "State", "Bytes", "Round trip"], rows),
+    rows.length === 0 ? make("p", { class: "note" }, "No connection uses it.") : tableOf("Connections of Multipath TCP and their subflows", ["Connection", "State", "Bytes", "Round trip"], rows, { numbers: [3] }),
     make("p", { class: "hint" }, `Path manager: ${visible(m.path_manager ?? unknown)}, ${m.managed ? "managed by mamma" : "not managed by mamma"}. Since the host began: ${count(n.opened)} opened, ${count(n.accepted)} accepted, ${count(n.joins_sent)} subflows asked for, ${count(n.no_peer)} with a peer that has no Multipath TCP.`,
       m.complete ? "" : " Only your own connections are shown."));
 }
@@ -77,7 +77,7 @@ export function prepareDoctor() {
       say(visible(e.message));
     }
     button.disabled = false;
-    setText(button, "Make the checks again");
+    setText(button, "Check again");
   });
 }
 

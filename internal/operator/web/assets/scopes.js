@@ -46,6 +46,6 @@ export function drawScopes(m) {
   replace("scopes-list",
     m.error ? make("p", { class: "note bad" }, `Not as it should be: ${visible(m.error)}`) : "",
     tableOf("Scopes, what they match and what became of their connections", ["Scope", "Matches", "Control groups", "Network", "Placed", "Left", "Refused", "Not bound"],
-      m.scopes.map((s) => [make("b", {}, visible(s.name)), matchedBy(s), groupsOf(s), usualOf(s), count(s.placed), count(s.left), count(s.refused), count(s.failed)])),
+      m.scopes.map((s) => [make("b", {}, visible(s.name)), matchedBy(s), groupsOf(s), usualOf(s), count(s.placed), count(s.left), count(s.refused), count(s.failed)]), { numbers: [4, 5, 6, 7] }),
     state.map((text) => make("p", { class: "hint" }, text)));
 }
