@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,9 +114,13 @@ type hop struct {
 	flags   byte
 	weight  int
 	flow    uint32 // the realms: the source's in the upper half, the destination's in the lower
+	encap   encap
 }
 
 func (s *statement) hop(h *hop, ipv6 bool, names linkNames) {
+	if text, ok := h.encap.text(); ok && text != "" {
+		s.add("encap", text)
+	}
 	if h.gateway.IsValid() {
 		via := h.gateway.String()
 		switch {
@@ -179,6 +184,8 @@ func decodeNexthops(b []byte) ([]hop, error) {
 				h.gateway = via(d.Bytes())
 			case unix.RTA_FLOW:
 				h.flow = d.Uint32()
+			default:
+				h.encap.attribute(d.Type(), d)
 			}
 		}
 		if err := d.Err(); err != nil {
@@ -264,10 +271,15 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 			}
 		case rtaNhID:
 			object = d.Uint32()
+		default:
+			one.encap.attribute(d.Type(), d)
 		}
 	}
 	if err := d.Err(); err != nil {
 		return nil, false, err
+	}
+	if object == 0 && slices.ContainsFunc(append(many, one), func(h hop) bool { _, ok := h.encap.text(); return !ok }) {
+		return nil, false, nil // without its encapsulation, the route would be another one
 	}
 	// The kernel itself makes the routes to this host's own addresses.
 	if h.protocol == unix.RTPROT_KERNEL && (table == unix.RT_TABLE_LOCAL || h.kind == unix.RTN_LOCAL) || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
@@ -400,9 +412,9 @@ func (s *statement) metrics(d *netlink.AttributeDecoder) error {
 
 // Attributes of next-hop objects (linux/nexthop.h).
 const (
-	nhaID, nhaGroup, nhaBlackhole, nhaOIF, nhaGateway, nhaFDB = 1, 2, 4, 5, 6, 11
-	nhHeaderLen                                               = 8
-	nhGroupEntry                                              = 8
+	nhaID, nhaGroup, nhaBlackhole, nhaOIF, nhaGateway, nhaEncapType, nhaEncap, nhaFDB = 1, 2, 4, 5, 6, 7, 8, 11
+	nhHeaderLen                                                                       = 8
+	nhGroupEntry                                                                      = 8
 )
 
 // decodeNexthop reads a next-hop object. ok is false for those of a bridge.
@@ -432,6 +444,10 @@ func decodeNexthop(b []byte, names linkNames) (*Statement, bool, error) {
 			h.gateway, _ = netip.AddrFromSlice(d.Bytes())
 		case nhaFDB:
 			fdb = true
+		case nhaEncapType:
+			h.encap.attribute(unix.RTA_ENCAP_TYPE, d)
+		case nhaEncap:
+			h.encap.attribute(unix.RTA_ENCAP, d)
 		}
 	}
 	if err := d.Err(); err != nil {

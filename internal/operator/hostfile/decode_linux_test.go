@@ -17,6 +17,26 @@ const (
 	realmsRule = "\x02\x00\x00\x00\x3c\x00\x00\x01\x00\x00\x00\x00\x08\x00\x06\x00\x6d\x00\x00\x00\x08\x00\x0b\x00\x05\x00\x03\x00"
 )
 
+// A route by MPLS with labels 100 and 200, which few kernels have, and one with an encapsulation that
+// no description has words for (options of Geneve).
+const (
+	mplsRoute   = "\x02\x08\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x08\x00\x01\x00\x14\x00\x00\x00\x08\x00\x04\x00\x02\x00\x00\x00\x06\x00\x15\x00\x01\x00\x00\x00\x18\x00\x16\x00\x0c\x00\x01\x00\x00\x06\x40\x00\x00\x0c\x81\x00\x05\x00\x02\x00\x40\x00\x00\x00"
+	geneveRoute = "\x02\x08\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x08\x00\x01\x00\x14\x00\x00\x00\x08\x00\x04\x00\x02\x00\x00\x00\x06\x00\x15\x00\x02\x00\x00\x00\x08\x00\x16\x00\x04\x00\x08\x80"
+)
+
+func TestEncapsulations(t *testing.T) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		t.Skip("needs a little-endian machine, as the messages above are of one")
+	}
+	route, ok, err := decodeRoute([]byte(mplsRoute), linkNames{2: "eth0"})
+	if want := "route 20.0.0.0/8 encap mpls 100/200 ttl 64 dev eth0 scope global"; !ok || err != nil || route.String() != want {
+		t.Errorf("%v, %v, %v, want %s", route, ok, err, want)
+	}
+	if route, ok, err = decodeRoute([]byte(geneveRoute), linkNames{2: "eth0"}); ok || err != nil {
+		t.Errorf("%v, %v, %v: it would be another route", route, ok, err)
+	}
+}
+
 // The realms of each next hop and of a rule are kept.
 func TestRealms(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
@@ -56,6 +76,8 @@ func FuzzDecode(f *testing.F) {
 	// This is the same route with realms, and a rule with realms of source and destination.
 	f.Add([]byte(realmsRoute))
 	f.Add([]byte(realmsRule))
+	f.Add([]byte(mplsRoute))
+	f.Add([]byte(geneveRoute))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		names := linkNames{1: "lo", 2: "eth0"}
 		for _, decode := range []func([]byte) (*Statement, bool, error){

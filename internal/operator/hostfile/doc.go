@@ -17,6 +17,7 @@
 //	norule 32767
 //	route default via 192.168.0.1 dev wlan0 metric 600 mtu 1300
 //	route6 default via fe80::1 dev wlan0 proto ra metric 600 expires 1790
+//	route6 2001:db8:7::/48 encap seg6 mode encap segs 2001:db8::9 dev wlan0
 //
 // rule6, norule6, route6 and nexthop6 are for IPv6. The kernel's three rules
 // (priorities 0, 32766 and, for IPv4, 32767) exist unless norule removes one. Loopback,

@@ -151,6 +151,10 @@ func (p *parser) arguments(s *Statement, g grammar, words []string) error {
 func take(k kind, words []string) (value string, after []string, err error) {
 	n := 1
 	switch {
+	case k == encapsulation:
+		if n, err = takeEncapsulation(words); err != nil {
+			return "", nil, err
+		}
 	case k == flag:
 		n = 0
 	case k == rest:

@@ -24,6 +24,9 @@ norule 32767
 route default via inet6 fe80::1 dev wlan0 mtu lock 1300 onlink
 route default metric 7 nexthop via 192.168.0.1 dev wlan0 weight 2 nexthop dev tun0 weight 1
 route blackhole 192.0.2.0/24
+route 10.5.0.0/16 encap ip id 5 dst 198.51.100.9 via 192.168.0.1 dev wlan0 src 192.168.0.23
+route 10.6.0.0/16 encap mpls 100/200 ttl 5 via 192.168.0.1 dev wlan0
+route6 2001:db8:7::/48 encap seg6 mode encap segs 2001:db8::9,2001:db8::8 dev wlan0
 route6 default from 2001:db8::/56 via fe80::1 dev wlan0 expires 0 pref high
 config interface "wlan0" { cost = "metered" }   # of the configuration
 managed wlan0 192.168.0.0/24 default
@@ -72,6 +75,13 @@ func TestParseErrors(t *testing.T) {
 		"rule 1 from all fwmark x":                  `x:1: fwmark: "x" is not a mark such as 0x1/0xff`,
 		"route default dev lo realms 3/x":           `x:1: realms: "3/x" is not realms such as 3/5`,
 		"rule 1 from all realms 65536":              `x:1: realms: "65536" is not realms such as 3/5`,
+		"route default encap":                       "x:1: encap: without its value",
+		"route default encap geneve id 1 dev lo":    `x:1: encap: "geneve" is no encapsulation that a description can express`,
+		"route default encap ip id 1 id 2 dev lo":   "x:1: encap: ip says id twice",
+		"route default encap ip dst":                "x:1: encap: dst without its value",
+		"route default encap ip dst 10.0.0.x":       `x:1: encap: dst: "10.0.0.x" is not an IP address`,
+		"route default encap mpls 16/x dev lo":      "x:1: encap: mpls without labels such as 100/200",
+		"route6 default encap seg6 segs ::1,":       `x:1: encap: segs: "::1," is not a list of IPv6 addresses such as 2001:db8::1,2001:db8::2`,
 		"rule none":                                 `x:1: "none" is not a number of 32 bits`,
 		"nexthop via 192.0.2.1 dev lo":              "x:1: without id",
 		"nexthop id 1 group 1,x":                    `x:1: group: "1,x" is not a group such as 1,2/3`,

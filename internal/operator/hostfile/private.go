@@ -57,6 +57,8 @@ func (p *privacy) statement(s Statement) Statement {
 		switch k {
 		case address, prefix, selector, gateway:
 			a.Value = p.addressText(a.Value)
+		case encapsulation:
+			a.Value = p.encapsulation(a.Value)
 		case device, name:
 			a.Value = p.name(a.Value)
 		case lladdr:
@@ -133,6 +135,21 @@ func (p *privacy) addressText(v string) string {
 		return before + netip.PrefixFrom(p.address(n.Addr(), n.Bits()), n.Bits()).Masked().String()
 	}
 	return before + netip.PrefixFrom(p.address(n.Addr(), n.Addr().BitLen()), n.Bits()).String()
+}
+
+// encapsulation replaces the addresses in an encapsulation, also those in lists.
+func (p *privacy) encapsulation(v string) string {
+	words := strings.Fields(v)
+	for i, w := range words {
+		list := strings.Split(w, ",")
+		for j, x := range list {
+			if _, err := netip.ParseAddr(x); err == nil {
+				list[j] = p.addressText(x)
+			}
+		}
+		words[i] = strings.Join(list, ",")
+	}
+	return strings.Join(words, " ")
 }
 
 // public are well-known prefixes: special ones (RFC 6890 and its registries), and those

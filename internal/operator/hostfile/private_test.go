@@ -69,6 +69,7 @@ route default via 192.168.178.1 dev ann.7 src 192.168.178.23
 route 0.0.0.0/1 dev wlp2s0
 route 93.184.0.0/16 dev wlp2s0
 route6 default via fe80::1 dev wlp2s0
+route6 2a02:8108:9::/48 encap seg6 mode encap segs 2a02:8108:1:2::9,2a02:8108:1:2::8 dev wlp2s0
 config interface "secret" {}
 managed ann.7 192.168.178.0/24
 `

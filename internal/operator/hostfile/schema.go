@@ -13,24 +13,26 @@ import (
 type kind uint8
 
 const (
-	flag     kind = iota // no value
-	number               // 32 bits, also hexadecimal
-	address              // an IP address
-	prefix               // an address, with its prefix length or without
-	selector             // a prefix, "default" or "all"
-	device               // a link that was declared before, or lo
-	name                 // of a link
-	word                 // letters, digits, "-", "_" and "."
-	lladdr               // a link-layer address
-	lifetime             // seconds, or "forever"
-	span                 // two numbers with "-" between them, or one
-	mark                 // a number, with a mask after "/" or without
-	table                // of routes: main, default, local, or its number
-	gateway              // an address; with "inet" or "inet6" before it where it is of the other family
-	locked               // a number, with "lock" before it or without
-	realms               // of routes and rules: the destination's number, with the source's and "/" before it or without
-	members              // of a group of next hops: ID or ID,WEIGHT with "/" between them
-	rest                 // everything up to the end of the line
+	flag          kind = iota // no value
+	number                    // 32 bits, also hexadecimal
+	address                   // an IP address
+	prefix                    // an address, with its prefix length or without
+	selector                  // a prefix, "default" or "all"
+	device                    // a link that was declared before, or lo
+	name                      // of a link
+	word                      // letters, digits, "-", "_" and "."
+	lladdr                    // a link-layer address
+	lifetime                  // seconds, or "forever"
+	span                      // two numbers with "-" between them, or one
+	mark                      // a number, with a mask after "/" or without
+	table                     // of routes: main, default, local, or its number
+	gateway                   // an address; with "inet" or "inet6" before it where it is of the other family
+	locked                    // a number, with "lock" before it or without
+	realms                    // of routes and rules: the destination's number, with the source's and "/" before it or without
+	segments                  // IPv6 addresses with "," between them
+	encapsulation             // of packets: its name and its words
+	members                   // of a group of next hops: ID or ID,WEIGHT with "/" between them
+	rest                      // everything up to the end of the line
 )
 
 // grammar says what may follow a verb.
@@ -49,7 +51,7 @@ var addressWords = map[string]kind{
 }
 
 var nexthopWords = map[string]kind{
-	"id": number, "via": gateway, "dev": device, "onlink": flag, "blackhole": flag, "group": members, "proto": word, "type": word,
+	"id": number, "encap": encapsulation, "via": gateway, "dev": device, "onlink": flag, "blackhole": flag, "group": members, "proto": word, "type": word,
 }
 
 var ruleWords = map[string]kind{
@@ -59,7 +61,7 @@ var ruleWords = map[string]kind{
 }
 
 var routeWords = map[string]kind{
-	"from": selector, "via": gateway, "dev": device, "metric": number, "table": table, "proto": word, "scope": word, "src": address,
+	"from": selector, "encap": encapsulation, "via": gateway, "dev": device, "metric": number, "table": table, "proto": word, "scope": word, "src": address,
 	"onlink": flag, "mtu": locked, "advmss": locked, "window": locked, "cwnd": locked, "ssthresh": locked, "reordering": locked,
 	"initcwnd": locked, "initrwnd": locked, "hoplimit": locked, "quickack": number, "fastopen_no_cookie": number,
 	"congctl": word, "features": word, "rto_min": word, "pref": word, "expires": number, "nhid": number, "tos": number,
@@ -171,6 +173,8 @@ func check(k kind, v string) error {
 			_, err = strconv.ParseUint(b, 10, 16)
 		}
 		return reason(err, "realms such as 3/5")
+	case segments:
+		return checkSegments(v)
 	case members:
 		return checkMembers(v)
 	}
