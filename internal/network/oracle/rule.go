@@ -102,11 +102,20 @@ func (r *Rule) Holds(a netip.Addr) (holds, may bool) {
 	some := r.Dst.IsValid() || r.Mark != 0 || r.TOS != 0 || r.Out != "" || r.Users && !r.allUsers() ||
 		r.Protocol != 0 || r.Port || r.SourcePort || r.Other
 	if r.Invert {
-		// Few ordinary packets have what these conditions name. With "not fwmark 1" the
-		// rule is for all the others.
-		return never || some && !wide(r.Dst) && !r.Users, never || some
+		// With "not fwmark 1" the rule is for all packets without the mark, and these are the
+		// ordinary ones. It holds unless all conditions do, so one that few packets meet is enough.
+		few := r.Dst.IsValid() && !wide(r.Dst) || r.Mark != 0 || r.TOS != 0 || r.Out != "" || r.Users && r.fewUsers() ||
+			r.Protocol != 0 && r.Protocol != unix.IPPROTO_TCP && r.Protocol != unix.IPPROTO_UDP || r.Port || r.SourcePort || r.Other
+		return never || few, never || some
 	}
 	return !never && !some, !never
+}
+
+// fewUsers tells whether the range contains at most one of the users who log in
+// (login.defs(5), UID_MIN and UID_MAX). Services have other numbers.
+func (r *Rule) fewUsers() bool {
+	const first, last = 1000, 60000
+	return min(r.LastUser, last) <= max(r.FirstUser, first)
 }
 
 // allUsers tells whether the range contains every user, apart from the id that stands
