@@ -121,6 +121,10 @@ func decode(b []byte) (Answer, error) {
 	if a.grouped = r.Object != 0; len(r.Hops) == 0 {
 		a.object = r.Object
 	}
+	if r.Prefix.Addr().Is6() {
+		// IPv6 begins with the next hop that the destination's hash has chosen.
+		slices.SortStableFunc(r.Hops, func(x, y Step) int { return cmp.Compare(x.Index, y.Index) })
+	}
 	a.lead(r.Hops)
 	if a.Verdict == Sent && (a.Expires < 0 || a.Index == 0 && a.object == 0) {
 		a.Verdict = NoRoute
