@@ -165,9 +165,9 @@ func (p *patient) mendAll(ctx context.Context) error {
 		if err := p.apply(x.Fix[0]); err != nil {
 			return err
 		}
-		// Only what the rule refuses is refused now; nothing else changes.
+		// Only what the rule refuses is refused now; nothing else changes, and neighbours are reached.
 		for question, answer := range p.answers() {
-			if answer != was[question] && !strings.HasPrefix(answer, "RTNETLINK answers: Permission denied") {
+			if answer != was[question] && (!strings.HasPrefix(answer, "RTNETLINK answers: Permission denied") || p.near(question)) {
 				return fmt.Errorf("%s: %s was answered with %q, now with %q", x.Fix[0], question, was[question], answer)
 			}
 		}
@@ -354,6 +354,13 @@ func (p *patient) answers() map[string]string {
 		}
 	}
 	return all
+}
+
+// near tells whether a question is about a neighbour of its source.
+func (p *patient) near(question string) bool {
+	from, to, _ := strings.Cut(question, " to ")
+	dst, err := netip.ParseAddr(to)
+	return err == nil && slices.ContainsFunc(p.addrs(), func(a netip.Prefix) bool { return a.Addr().String() == from && a.Contains(dst) })
 }
 
 func (p *patient) unbound() map[string]string {

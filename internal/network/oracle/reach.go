@@ -174,7 +174,7 @@ func alike(dst netip.Addr, a *Answer, far *Way) bool {
 		return a.Verdict == NoRoute || a.Verdict == far.Verdict
 	}
 	if far.Verdict != Sent {
-		return wide(a.Prefix)
+		return a.Prefix.IsValid() && a.Prefix.Bits() == 0 // half of everywhere is a way of its own
 	}
 	same := a.Index == far.Index && a.Gateway == far.Gateway
 	if far.Shared || a.Shared() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -157,28 +158,40 @@ func (k *Kernel) FreeTable(from int) (int, error) {
 
 // Metrics returns the largest metric of the routes of table main that lead to everywhere,
 // 0 if there are none; and the smallest metric of its default routes that refuse, nil if
-// there are none. Of IPv4 that may be 0, which is the metric of a route without one.
+// there are none. Of IPv4 that may be 0, which is the metric of a route without one. It is
+// also 0 if routes to parts of everywhere refuse (Refusing), as every default route comes
+// behind these.
 func (k *Kernel) Metrics(v6 bool) (leads int, refuses *int, err error) {
+	var refusing []Route
 	err = k.Routes(Filter{V6: v6, Table: TableMain}, func(r *Route) bool {
 		switch {
 		case r.Wide() && r.Leads():
 			leads = max(leads, r.Metric)
-		case r.Prefix.Bits() == 0 && r.Refuses() && (refuses == nil || r.Metric < *refuses):
-			refuses = new(r.Metric)
+		case r.Wide() && r.Refuses():
+			refusing = append(refusing, *r)
 		}
 		return true
 	})
+	for _, r := range whole(refusing) {
+		metric := r.Metric
+		if r.Prefix.Bits() > 0 {
+			metric = 0
+		}
+		if refuses == nil || metric < *refuses {
+			refuses = &metric
+		}
+	}
 	if errors.Is(err, ErrInterrupted) {
 		err = nil
 	}
 	return leads, refuses, err
 }
 
-// Refusing returns the default routes of all tables of a family that refuse or drop
-// packets.
+// Refusing returns the routes of all tables of a family that refuse or drop packets to
+// everywhere: default routes, and routes to parts that together are everywhere.
 func (k *Kernel) Refusing(v6 bool) (list []Route, err error) {
 	err = k.Routes(Filter{V6: v6}, func(r *Route) bool {
-		if r.Prefix.Bits() == 0 && r.Refuses() {
+		if r.Wide() && r.Refuses() {
 			list = append(list, *r)
 		}
 		return true
@@ -186,7 +199,30 @@ func (k *Kernel) Refusing(v6 bool) (list []Route, err error) {
 	if errors.Is(err, ErrInterrupted) {
 		err = nil
 	}
-	return list, err
+	return whole(list), err
+}
+
+// whole keeps those wide routes of a family which are to everywhere, alone or with the other
+// half in their table. All of IPv6 that is in use is in the lower half.
+func whole(list []Route) []Route {
+	halves := map[int]map[netip.Prefix]bool{}
+	for i := range list {
+		if r := &list[i]; r.Prefix.Bits() == 1 {
+			if halves[r.Table] == nil {
+				halves[r.Table] = map[netip.Prefix]bool{}
+			}
+			halves[r.Table][r.Prefix] = true
+		}
+	}
+	return slices.DeleteFunc(list, func(r Route) bool {
+		switch {
+		case r.Prefix.Bits() != 1:
+			return false
+		case r.Prefix.Addr().Is6():
+			return !r.Prefix.Overlaps(unicast6)
+		}
+		return !coverAll(halves[r.Table])
+	})
 }
 
 // Attributes of next-hop objects, the length of their header, and that of a member of a

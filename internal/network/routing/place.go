@@ -31,9 +31,15 @@ type place struct {
 	led bool
 	// undone are rules that refuse some packets but come after ours, and so have no
 	// effect.
-	undone []netmon.Rule
+	undone []later
 	// passed are rules that lead some packets elsewhere, and do not hold where ours come first.
-	passed []netmon.Rule
+	passed []later
+}
+
+// later is a rule that comes after ours, with the lookups that come before it in the chain.
+type later struct {
+	netmon.Rule
+	lookups []lookup
 }
 
 // lookup is a table, and the prefix length up to which its routes do not count.
@@ -139,19 +145,19 @@ func (c *chains) place(a netip.Addr, index int) place {
 				return x
 			}
 			switch {
-			case !found:
+			case !found || r.Priority <= x.priority:
 				before = append(before, r)
 			case !slices.ContainsFunc(before, func(b netmon.Rule) bool { return alike(b, r) }):
-				x.undone = append(x.undone, r)
+				x.undone = append(x.undone, later{r, slices.Clone(x.lookups)})
 			}
 			continue
 		case !holds:
 			_, here := c.leads(&r, a, index)
 			switch {
-			case !found:
+			case !found || r.Priority <= x.priority:
 				before = append(before, r)
 			case some && !here && (r.Table != 0 || r.Jump() != 0) && !slices.ContainsFunc(before, func(b netmon.Rule) bool { return alike(b, r) }):
-				x.passed = append(x.passed, r)
+				x.passed = append(x.passed, later{r, slices.Clone(x.lookups)})
 			}
 			continue
 		case r.Jump() > r.Priority:
@@ -210,19 +216,22 @@ func (x *place) look(c *chains, r *netmon.Rule, index int) {
 }
 
 // suppressed is the prefix length of what the table of a rule leads to everywhere. One half of
-// IPv4 without the other is a tunnel for that half.
+// IPv4 without the other is a tunnel for that half. So is the upper half of IPv6, where only
+// sites have addresses; the lower one has all others.
 func (c *chains) suppressed(r *netmon.Rule) int {
-	halves := map[netip.Prefix]bool{}
+	parts := map[netip.Prefix]bool{}
 	for _, w := range c.wide[netmon.TableOf{V6: r.V6, Table: r.Table}] {
-		if w.Prefix.Bits() == 1 {
-			halves[w.Prefix] = true
+		if w.Prefix.Bits() > 0 {
+			parts[w.Prefix] = true
 		}
 	}
-	if !r.V6 && len(halves) == 1 {
+	if len(parts) == 1 && (!r.V6 || parts[upperHalf6]) {
 		return 0
 	}
 	return suppressed(r.V6)
 }
+
+var upperHalf6 = netip.MustParsePrefix("8000::/1")
 
 // suppressed is the greatest prefix length of routes to everywhere: default routes,
 // halves of one, and 2000::/3.

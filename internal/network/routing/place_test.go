@@ -60,6 +60,7 @@ func TestPlace(t *testing.T) {
 		{"a jump over a VPN", "main vpn", nil, []netmon.Rule{{Priority: 20000, Action: 2, Goto: 32766}, {Priority: 20001, Table: 77}}, "32765: 254/1"},
 		{"nothing is to go out beside the VPN", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77}, {Priority: 20001, Action: prohibit}}, "forbidden by 20001"},
 		{"some things are not", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77}, {Priority: 20001, Action: prohibit, Dst: all("203.0.113.0/24")}}, "19999: 254/1 passes over 20001"},
+		{"some things are not, by a rule before ours", "main vpn", nil, []netmon.Rule{{Priority: 100, Table: 77}, {Priority: 101, Action: prohibit, Dst: all("203.0.113.0/24")}}, "7699: 254/1"},
 		{"what is behind the own way never held", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77}, {Priority: 32767, Action: prohibit}}, "19999: 254/1"},
 		{"ours do not count", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Maker: Protocol, Source: all("10.0.0.2/32")}}, "32765: 254/1"},
 	} {

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
@@ -88,6 +89,14 @@ type Refusal struct {
 	Whole bool
 	// Leads tells that it does not refuse, but leads what it is about elsewhere.
 	Leads bool
+	// Before are the rules that a copy of Rule, directly before ours, would pass over unless it
+	// came with copies of these: what they lead elsewhere, such as to neighbours, Rule is not
+	// about. They are nil if Whole.
+	Before []netmon.Rule
+}
+
+func (r *Refusal) same(o *Refusal) bool {
+	return r.Prefix == o.Prefix && r.Rule == o.Rule && r.Whole == o.Whole && r.Leads == o.Leads
 }
 
 func (r Refusal) String() string {
@@ -105,7 +114,7 @@ func Refusals(managed []policy.PrefixID, nets *netmon.Snapshot) []Refusal {
 	for _, p := range prefixesOf(managed, nets) {
 		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
 		add := func(r Refusal) {
-			if !slices.Contains(list, r) {
+			if !slices.ContainsFunc(list, func(o Refusal) bool { return o.same(&r) }) {
 				list = append(list, r)
 			}
 		}
@@ -115,13 +124,33 @@ func Refusals(managed []policy.PrefixID, nets *netmon.Snapshot) []Refusal {
 				add(Refusal{Prefix: id, Rule: *at.forbidden, Whole: true})
 				continue
 			}
-			for _, r := range at.undone {
-				add(Refusal{Prefix: id, Rule: r})
+			for i := range at.undone {
+				add(Refusal{Prefix: id, Rule: at.undone[i].Rule, Before: c.before(a, &at, &at.undone[i])})
 			}
-			for _, r := range at.passed {
-				add(Refusal{Prefix: id, Rule: r, Leads: true})
+			for i := range at.passed {
+				add(Refusal{Prefix: id, Rule: at.passed[i].Rule, Leads: true, Before: c.before(a, &at, &at.passed[i])})
 			}
 		}
 	}
 	return list
 }
+
+// before returns the rules that the chain comes to before a later one, from the place of the rules
+// for an address on.
+func (c *chains) before(a netip.Addr, at *place, r *later) []netmon.Rule {
+	var list []netmon.Rule
+	for _, x := range c.rules[family01(a.Is6())] {
+		if _, may := x.Holds(a); may && x.Priority == at.priority { // ours, which are younger, come after it
+			list = append(list, x)
+		}
+	}
+	for _, l := range r.lookups {
+		if !slices.ContainsFunc(list, func(x netmon.Rule) bool { return x.Table == l.table && !x.Conditional() }) {
+			list = append(list, netmon.Rule{V6: a.Is6(), Action: lookUp, Table: l.table, Passes: l.suppress + 1})
+		}
+	}
+	return list
+}
+
+// lookUp is the action of rules that look into a table (FR_ACT_TO_TBL).
+const lookUp = 1

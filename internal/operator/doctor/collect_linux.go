@@ -169,6 +169,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 				return Facts{}, err
 			}
 			p.Priority, p.Suppress, p.Foreign, p.Aside = at.priority, at.suppress, at.foreign(), at.aside(nets)
+			if p.Foreign.Words != "" {
+				p.Past = r.past(at.before)
+			}
 			if p.Remote, err = r.remote(&n.Prefix); err != nil {
 				return Facts{}, err
 			}
@@ -178,7 +181,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			p.Suppress = max(p.Suppress, all.Longest())
 			p.Mixed = slices.ContainsFunc(all.Others, func(o oracle.Slot) bool { return o.Prefix != n.Prefix.Prefix })
 		}
-		_, p.Managed = routing.Ruled(&n.Prefix, nets)
+		p.ManagedAt, p.Managed = routing.Ruled(&n.Prefix, nets)
 		if b, ok := routing.BarrierOf(&n.Prefix, nets, refusing); ok {
 			p.Barrier, p.BarrierTable = foreignOf(&b.Rule), b.Table
 		}
@@ -186,13 +189,10 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			if r.Whole {
 				p.Forbidden = foreignOf(&r.Rule)
 			} else {
-				if !r.Rule.Source.IsValid() || r.Rule.Source.Bits() < n.Prefix.Prefix.Bits() {
-					r.Rule.Source = n.Prefix.Prefix // the rule is proposed for this prefix alone
-				}
 				if r.Leads {
-					p.Passed = append(p.Passed, foreignOf(&r.Rule))
+					p.Passed = append(p.Passed, laterOf(&r, n.Prefix.Prefix))
 				} else {
-					p.Undone = append(p.Undone, foreignOf(&r.Rule))
+					p.Undone = append(p.Undone, laterOf(&r, n.Prefix.Prefix))
 				}
 			}
 		}
@@ -203,7 +203,8 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		f.Prefixes = append(f.Prefixes, p)
 	}
 	for _, p := range nets.Prefixes() {
-		if p.Refused.Refused() {
+		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
+		if p.Refused.Refused() && (managed[id] || leadsFar(&p, nets)) {
 			f.Refused = append(f.Refused, o.prefix(&p, nets))
 		}
 		if l, ok := nets.Link(p.Led); ok {
@@ -211,7 +212,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		} else if err := o.ledAddrs(&f, &p, nets, r); err != nil {
 			return Facts{}, err
 		}
-		if id := (policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}); !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback {
+		if !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback && reachesNeighbours(&p, nets) {
 			f.Others = append(f.Others, id)
 		}
 	}
@@ -248,6 +249,23 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	_ = g.Wait() // a failed question is a fact, too
 	return f, ctx.Err()
+}
+
+// leadsFar tells whether a route leads to everywhere by a prefix's interface, whatever comes
+// before it. A network without one is not meant to be a way out.
+func leadsFar(p *netmon.Prefix, nets *netmon.Snapshot) bool {
+	return slices.ContainsFunc(nets.Routes(), func(r oracle.Route) bool {
+		return r.Leads() && r.Wide() && r.Prefix.Addr().Is6() == p.Addrs[0].Is6() && r.Serves(p.Addrs[0]) && slices.Contains(r.Devices(), p.Index)
+	})
+}
+
+// reachesNeighbours tells whether table main leads to a prefix's neighbours by its interface. It
+// does not where somebody keeps another interface with that network for certain sources, as
+// container platforms do.
+func reachesNeighbours(p *netmon.Prefix, nets *netmon.Snapshot) bool {
+	return slices.ContainsFunc(nets.Routes(), func(r oracle.Route) bool {
+		return r.Table == netmon.TableMain && r.Near() && r.Prefix == p.Prefix && slices.Contains(r.Devices(), p.Index)
+	})
 }
 
 // ledAddrs adds those addresses of a prefix that rules lead into a VPN. The first
@@ -298,6 +316,8 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	}
 	if l, ok := nets.Link(p.Egress); ok {
 		out.Egress = l.Name
+	} else {
+		out.Shared = nets.Default(out.Addr.Is6()).Shared
 	}
 	out.Ruled, out.Twin, out.Lent, out.Manager = p.Ruled, p.Twin, p.Lent, o.manager(p.Index, p.Interface)
 	if p.Refused.Refused() {

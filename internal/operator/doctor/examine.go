@@ -9,6 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -287,7 +288,10 @@ func (e *examination) refused() {
 			Text:     "a route or a rule refuses what is sent from it, so it is not used",
 			Evidence: fmt.Sprintf("route to %s from %s: %s", p.FarAway, p.Addr, p.Refused),
 			Copes:    "the prefix is not offered",
-			Fix:      []string{ip(p) + " rule    # shows who is meant; if that was your wish, nothing is wrong"},
+			Fix: []string{
+				ip(p) + " rule    # shows who is meant; if that was your wish, nothing is wrong",
+				fmt.Sprintf("%s route show table all type %s    # shows routes that refuse", ip(p), kindOf(p.Refused)),
+			},
 		})
 	}
 	for i := range e.facts.Led {
@@ -296,6 +300,17 @@ func (e *examination) refused() {
 	if len(e.facts.Refused)+len(e.facts.Led) == 0 {
 		e.report.Passed++
 	}
+}
+
+// kindOf returns the word of ip-route(8) for the kind of routes that refuse in this way.
+func kindOf(refused string) string {
+	switch refused {
+	case oracle.Prohibited.String():
+		return "prohibit"
+	case oracle.Unreachable.String():
+		return "unreachable"
+	}
+	return "blackhole"
 }
 
 // led reports addresses whose packets a rule leads into a tunnel. Whoever made the rule

@@ -60,22 +60,30 @@ func (e *examination) lastMetric(v6 bool) (metric int, ok bool) {
 // somebody forbids its packets to leave by its interface. No command against that is
 // proposed.
 func (e *examination) forbidden(p *Prefix) {
+	may := "nothing may leave by it but what is for its own network: "
 	f := Finding{
 		Severity: Warning, Check: "forbidden", Subject: subject(p),
-		Text:     "nothing may leave by it but what is for its own network: table main has a default route that refuses, before the place for another one",
-		Evidence: ip(p) + " route: a default route of the kind blackhole, unreachable or prohibit",
+		Text:     "table main has a route to everywhere that refuses, before the place for a default route",
+		Evidence: ip(p) + " route: a route to everywhere, or to both halves, of the kind blackhole, unreachable or prohibit",
 		Copes:    "the prefix is suspect, and destinations on its link are reached",
 		Fix:      []string{ip(p) + " route    # shows the route; if that was your wish, no block for this network"},
 	}
+	byRoute := true
 	if b := p.Barrier; b.Words != "" {
-		f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by rule %d", b.Priority)
+		byRoute = p.BarrierTable != 0
+		f.Text = fmt.Sprintf("that is forbidden by rule %d", b.Priority)
 		f.Evidence = fmt.Sprintf("rule %d: %s", b.Priority, b.Words)
 		f.Fix = []string{ip(p) + " rule    # shows the rule; if that was your wish, no block for this network"}
-		if p.BarrierTable != 0 {
-			f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by a route in table %d, to which rule %d leads", p.BarrierTable, b.Priority)
+		if byRoute {
+			f.Text = fmt.Sprintf("that is forbidden by a route in table %d, to which rule %d leads", p.BarrierTable, b.Priority)
 			f.Fix[0] = fmt.Sprintf("%s route show table %d    # shows the route; if that was your wish, no block for this network", ip(p), p.BarrierTable)
 		}
 	}
+	if byRoute && p.Addr.Is6() {
+		// IPv6 takes no route of another device for such a socket, and one that refuses has loopback.
+		may = "nothing should leave by it but what is for its own network, although sockets bound to the device pass over a route that refuses: "
+	}
+	f.Text = may + f.Text
 	e.add(true, f)
 }
 
@@ -109,15 +117,26 @@ func (e *examination) sourceRoute(p *Prefix) {
 	if p.Egress == "" {
 		evidence = fmt.Sprintf("no route to %s from %s", p.FarAway, p.Addr)
 	}
+	if p.Shared {
+		evidence = fmt.Sprintf("the route to %s from %s has next hops on several interfaces", p.FarAway, p.Addr)
+	}
 	var fix []string
 	copes, lasts := "", ""
 	text := "what is bound to it would leave elsewhere (no rule leads from its address to its default route)"
+	if p.Shared {
+		text = "what is bound to it leaves by any of several interfaces, as the kernel shares connections among them (no rule leads from its address to its default route)"
+	}
 	switch {
 	case !wrong:
 	case e.facts.ManageRouting && p.Foreign.Words != "":
 		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.FirstPriority)
 		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
 		fix = []string{move(p, p.Foreign) + "    # unless that is meant, as with a VPN: then no block for this network"}
+		if past := p.Past; past.Words != "" {
+			// What is sent from other addresses would then be led by that rule.
+			evidence += fmt.Sprintf("; behind those of mamma it would also come behind rule %d: %s", past.Priority, past.Words)
+			fix = []string{fmt.Sprintf("%s rule    # shows both, which only who made them can move together; if that is meant, as with a VPN: no block for this network", ip(p))}
+		}
 	case p.Forbidden.Words != "":
 		text = "what is bound to it leaves elsewhere, and a rule of somebody else refuses what would be sent from it"
 		if e.facts.ManageRouting {
@@ -181,11 +200,18 @@ func (e *examination) undone(p *Prefix) {
 		return // without mamma's rules they have effect
 	}
 	report := func(check, does string, f Foreign) {
+		// The copy comes directly before mamma's rules, so that what others have put before these
+		// comes first. What the chain looks into before the rule is looked into before the copy.
+		var steps []step
+		for _, w := range append(slices.Clone(f.Before), f.Words) {
+			rule := fmt.Sprintf("%s priority %d", w, p.ManagedAt-1)
+			steps = append(steps, step{ip(p) + " rule add " + rule, ip(p) + " rule del " + rule})
+		}
 		e.add(true, Finding{
 			Severity: Warning, Check: check, Subject: subject(p),
 			Text:     "a rule that " + does + " does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
 			Evidence: fmt.Sprintf("rule %d: %s", f.Priority, f.Words),
-			Fix:      []string{fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, routing.FirstPriority-1)},
+			Fix:      []string{inTurn(steps)},
 		})
 	}
 	for _, f := range p.Undone {

@@ -64,19 +64,32 @@ func TestExamine(t *testing.T) {
 			"problem source-route 10.64.0.0/10 on wwan0; ip route get 192.0.2.1 from 10.64.3.9    # shows by which table",
 		}, 2},
 		{"a rule of somebody else comes before those of mamma", func(f *Facts) {
-			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{100, "from all lookup 77"}
+			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{Priority: 100, Words: "from all lookup 77"}
 		}, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from all lookup 77 priority 7710 && { ip rule del from all lookup 77 priority 100 || { ip rule del from all lookup 77 priority 7710; false; }; }    # unless that is meant, as with a VPN: then no block for this network",
 		}, 2},
+		{"such a rule, and another one that it would come behind", func(f *Facts) {
+			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{Priority: 100, Words: "from all lookup 77"}
+			f.Prefixes[1].Past = Foreign{Priority: 200, Words: "from all lookup 78"}
+		}, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows both, which only who made them can move together; if that is meant, as with a VPN: no block for this network",
+		}, 2},
 		{"a rule forbids what would be managed", func(f *Facts) {
-			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Forbidden = true, "wlan0", Foreign{20001, "from all prohibit"}
+			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Forbidden = true, "wlan0", Foreign{Priority: 20001, Words: "from all prohibit"}
 		}, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
 		}, 2},
 		{"a rule that refuses something is undone", func(f *Facts) {
-			f.ManageRouting, f.Prefixes[1].Managed, f.Prefixes[1].Undone = true, true, []Foreign{{20001, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+			f.ManageRouting, f.Prefixes[1].Managed, f.Prefixes[1].Undone = true, true, []Foreign{{Priority: 20001, Words: "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+			f.Prefixes[1].ManagedAt = 19999
 		}, []string{
-			"warning undone 10.64.0.0/10 on wwan0; ip rule add from 10.64.0.0/10 to 203.0.113.0/24 prohibit priority 7698",
+			"warning undone 10.64.0.0/10 on wwan0; ip rule add from 10.64.0.0/10 to 203.0.113.0/24 prohibit priority 19998",
+		}, 1},
+		{"a rule that is undone comes after others", func(f *Facts) {
+			f.ManageRouting, f.Prefixes[1].Managed, f.Prefixes[1].ManagedAt = true, true, 19999
+			f.Prefixes[1].Undone = []Foreign{{Priority: 20001, Words: "from 10.64.0.0/10 prohibit", Before: []string{"from 10.64.0.0/10 lookup 254 suppress_prefixlength 0"}}}
+		}, []string{
+			"warning undone 10.64.0.0/10 on wwan0; ip rule add from 10.64.0.0/10 lookup 254 suppress_prefixlength 0 priority 19998 && { ip rule add from 10.64.0.0/10 prohibit priority 19998 || { ip rule del from 10.64.0.0/10 lookup 254 suppress_prefixlength 0 priority 19998; false; }; }",
 		}, 1},
 		{"IPv6", func(f *Facts) {
 			f.Prefixes[1].Addr, f.Prefixes[1].Gateway, f.Prefixes[1].Egress, f.Prefixes[1].ReversePath = netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr("fe80::1"), "wlan0", -1
@@ -162,17 +175,17 @@ func TestExamine(t *testing.T) {
 			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
 		}, 1},
 		{"no default route, which a rule would undo", func(f *Facts) {
-			f.Prefixes[1].Default, f.Prefixes[1].Barrier = false, Foreign{20002, "from all prohibit"}
+			f.Prefixes[1].Default, f.Prefixes[1].Barrier = false, Foreign{Priority: 20002, Words: "from all prohibit"}
 		}, []string{
 			"warning forbidden 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
 		}, 1},
 		{"no default route, which a route of another table would undo", func(f *Facts) {
-			f.Prefixes[1].Default, f.Prefixes[1].Barrier, f.Prefixes[1].BarrierTable = false, Foreign{20001, "from all lookup 1000"}, 1000
+			f.Prefixes[1].Default, f.Prefixes[1].Barrier, f.Prefixes[1].BarrierTable = false, Foreign{Priority: 20001, Words: "from all lookup 1000"}, 1000
 		}, []string{
 			"warning forbidden 10.64.0.0/10 on wwan0; ip route show table 1000    # shows the route; if that was your wish, no block for this network",
 		}, 1},
 		{"a way of its own would pass over a rule that refuses", func(f *Facts) {
-			f.Prefixes[1].Egress, f.Prefixes[1].Undone = "wlan0", []Foreign{{20002, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+			f.Prefixes[1].Egress, f.Prefixes[1].Undone = "wlan0", []Foreign{{Priority: 20002, Words: "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
 		}, []string{
 			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`,
 		}, 2},

@@ -9,10 +9,11 @@ import (
 // Facts are all that the checks look at.
 type Facts struct {
 	Prefixes []Prefix // the prefixes to manage, in prefix-list order
-	// Others are the other prefixes of the host.
+	// Others are the other prefixes of the host whose neighbours are reached by their
+	// interface.
 	Others []policy.PrefixID
-	// Refused are the prefixes, managed or not, whose packets a route or a rule
-	// refuses.
+	// Refused are the prefixes whose packets a route or a rule refuses, managed ones and
+	// those with a route to everywhere.
 	Refused []Prefix
 	// Led are the addresses whose packets a rule leads into a tunnel that other traffic
 	// does not use.
@@ -41,7 +42,8 @@ type Facts struct {
 	// for IPv4 and for IPv6; 0: there is no such route.
 	Metrics [2]int
 	// Refusing are the smallest metrics of default routes there that refuse, behind which
-	// nothing has an effect; nil: there are none.
+	// nothing has an effect; 0 if routes to parts of everywhere refuse, which come before
+	// every default route; nil: there are none.
 	Refusing [2]*int
 	// Marks are rules by mark, and Users rules by user, that send packets elsewhere
 	// which would otherwise leave by a managed prefix.
@@ -128,6 +130,9 @@ type Prefix struct {
 	// destinations; "" if it would not send, or if that is unknown.
 	Egress  string
 	FarAway netip.Addr
+	// Shared tells that there is no Egress because the kernel spreads connections to far
+	// destinations over several interfaces (ECMP).
+	Shared bool
 	// Ruled tells that a rule by source leads to Egress, and not merely the preferred
 	// route.
 	Ruled bool
@@ -156,8 +161,12 @@ type Prefix struct {
 	// Foreign is a rule of another program that comes before the rules which mamma adds
 	// when it manages routes.
 	Foreign Foreign
-	// Managed tells that mamma has made rules for Addr.
-	Managed bool
+	// Past is a rule that Foreign would come behind, together with what is sent from other
+	// addresses, if it were moved behind mamma's rules.
+	Past Foreign
+	// Managed tells that mamma has made rules for Addr, and ManagedAt is their priority.
+	Managed   bool
+	ManagedAt int
 	// Barrier is a rule that keeps the kernel from looking for a default route of the
 	// prefix in table main, because it refuses the packets. If BarrierTable is not 0, a
 	// route in that table does, to which the rule leads.
@@ -190,6 +199,8 @@ type Lookup struct{ Table, Suppress int }
 type Foreign struct {
 	Priority int
 	Words    string // arguments of ip-rule(8) that make it, without the priority
+	// Before are the words of the rules that must come with a copy of the rule, before it.
+	Before []string
 }
 
 // Server is a name server of a prefix.

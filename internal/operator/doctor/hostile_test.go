@@ -58,11 +58,17 @@ func everything(name string) []Facts {
 		}),
 		named(func(f *Facts) {
 			f.ManageRouting, f.MayRoute, f.DeviceError, f.MPTCP = true, false, name, Off
-			f.Prefixes[0].Managed, f.Prefixes[0].Undone = true, []Foreign{{9, "from all iif " + display.ShellQuote(name) + " prohibit"}}
-			f.Prefixes[1].Egress, f.Prefixes[1].Foreign = name, Foreign{9, "from all iif " + display.ShellQuote(name) + " lookup 77"}
+			f.Prefixes[0].Managed, f.Prefixes[0].Undone = true, []Foreign{{Priority: 9, Words: "from all iif " + display.ShellQuote(name) + " prohibit"}}
+			f.Prefixes[1].Egress, f.Prefixes[1].Foreign = name, Foreign{Priority: 9, Words: "from all iif " + display.ShellQuote(name) + " lookup 77"}
+			f.Prefixes[0].Undone[0].Before = []string{"from all iif " + display.ShellQuote(name) + " lookup 77"}
 		}),
 		named(func(f *Facts) {
-			f.Prefixes[0].Default, f.Prefixes[0].Barrier = false, Foreign{9, "from all iif " + display.ShellQuote(name) + " prohibit"}
+			f.ManageRouting, f.Prefixes[1].Egress = true, name
+			f.Prefixes[1].Foreign = Foreign{Priority: 9, Words: "from all iif " + display.ShellQuote(name) + " lookup 77"}
+			f.Prefixes[1].Past = f.Prefixes[1].Foreign
+		}),
+		named(func(f *Facts) {
+			f.Prefixes[0].Default, f.Prefixes[0].Barrier = false, Foreign{Priority: 9, Words: "from all iif " + display.ShellQuote(name) + " prohibit"}
 		}),
 		named(func(f *Facts) { f.Prefixes = nil }),
 	}

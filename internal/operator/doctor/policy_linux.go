@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/display"
@@ -122,6 +123,29 @@ func (x *place) foreign() Foreign {
 	return foreignOf(x.before)
 }
 
+// past returns a rule that another one would pass over if it were moved behind mamma's rules. The
+// zero value means that there is none.
+func (r *ruler) past(moved *oracle.Rule) Foreign {
+	after := false
+	for i := range r.rules {
+		x := &r.rules[i]
+		switch {
+		case x.V6 != moved.V6:
+		case x == moved:
+			after = true
+		case after && x.Priority <= behind && !routing.Ours(x) && !apart(x, moved):
+			return foreignOf(x)
+		}
+	}
+	return Foreign{}
+}
+
+// apart tells whether no packet is one that both rules are about.
+func apart(a, b *oracle.Rule) bool {
+	differ := func(a, b netip.Prefix) bool { return a.IsValid() && b.IsValid() && !a.Overlaps(b) }
+	return !a.Invert && !b.Invert && (differ(a.Source, b.Source) || differ(a.Dst, b.Dst))
+}
+
 // diversions returns the rules by mark or by user that send packets from one of the
 // prefixes another way than the other rules would.
 func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, err error) {
@@ -174,3 +198,21 @@ func describe(r *oracle.Rule) string { return fmt.Sprintf("rule %d: %s", r.Prior
 func words(r *oracle.Rule) string { return r.Words(display.ShellQuote) }
 
 func foreignOf(r *oracle.Rule) Foreign { return Foreign{Priority: r.Priority, Words: words(r)} }
+
+// laterOf returns a rule that has no effect on what is sent from a prefix, as it comes after
+// mamma's. The words are for this prefix alone.
+func laterOf(r *routing.Refusal, p netip.Prefix) Foreign {
+	only := func(x oracle.Rule) oracle.Rule {
+		if !x.Source.IsValid() || x.Source.Bits() < p.Bits() {
+			x.Source = p
+		}
+		return x
+	}
+	rule := only(r.Rule)
+	f := foreignOf(&rule)
+	for _, x := range r.Before {
+		x = only(x)
+		f.Before = append(f.Before, words(&x))
+	}
+	return f
+}
