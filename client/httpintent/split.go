@@ -1,6 +1,7 @@
 package httpintent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,8 +171,7 @@ func (t *Transport) expectsLarge(q question) bool {
 // if an ordinary request should be made instead.
 func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, offset int64, routes []route) (*http.Response, error) {
 	asked := split.Span{From: offset, To: toTheEnd}
-	first := t.rangeRequest(req.Context(), req, asked, req.Header.Get("If-Range"))
-	resp, x, err := t.roundTrip(first, false)
+	resp, x, err := t.firstAnswer(req, asked, routes)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +214,99 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 	complete(resp, r.size, offset)
 	resp.Body = d.body
 	return resp, nil
+}
+
+// answer is what came of a request: a response and its exchange, or an error.
+type answer struct {
+	resp *http.Response
+	x    *exchange
+	err  error
+	of   int // number of the request
+}
+
+// firstAnswer requests a span. If no answer begins for a while, it asks the next network,
+// too: the first one may have died after connecting, and nothing tells of that. The first
+// answer counts, and the other requests are ended.
+func (t *Transport) firstAnswer(req *http.Request, s split.Span, routes []route) (*http.Response, *exchange, error) {
+	// A network with a limit is not asked, because this request has none.
+	others := slices.DeleteFunc(slices.Clone(routes[1:]), func(r route) bool { return r.limit >= 0 })
+	answers := make(chan answer, 1+len(others))
+	var cancels []context.CancelFunc
+	ask := func(over func(*http.Request) (*http.Response, *exchange, error)) {
+		ctx, cancel := context.WithCancel(req.Context())
+		number := len(cancels)
+		cancels = append(cancels, cancel)
+		go func() {
+			resp, x, err := over(t.rangeRequest(ctx, req, s, req.Header.Get("If-Range")))
+			answers <- answer{resp, x, err, number}
+		}()
+	}
+	ask(func(first *http.Request) (*http.Response, *exchange, error) { return t.roundTrip(first, false) })
+	timer := time.NewTimer(t.answerPatience())
+	defer timer.Stop()
+	var failed error
+	for running := 1; ; {
+		select {
+		case a := <-answers:
+			running--
+			if a.err == nil {
+				a.resp.Body = &endedBody{a.resp.Body, cancels[a.of]}
+				cancels[a.of] = func() {}
+				endAll(cancels, answers, running)
+				return a.resp, a.x, nil
+			}
+			if failed = cmp.Or(failed, a.err); running == 0 {
+				endAll(cancels, answers, 0)
+				return nil, nil, failed
+			}
+		case <-timer.C:
+			if len(others) == 0 {
+				continue
+			}
+			r := others[0]
+			others = others[1:]
+			ask(func(again *http.Request) (*http.Response, *exchange, error) {
+				return t.exchange(again, r.decision, r.key, "")
+			})
+			running++
+			timer.Reset(t.answerPatience())
+		}
+	}
+}
+
+// endAll ends requests, of which so many have not been answered.
+func endAll(cancels []context.CancelFunc, answers <-chan answer, running int) {
+	for _, cancel := range cancels {
+		cancel()
+	}
+	if running == 0 {
+		return
+	}
+	go func() {
+		for range running {
+			if a := <-answers; a.err == nil {
+				_ = a.resp.Body.Close()
+			}
+		}
+	}()
+}
+
+// defaultAnswerPatience is longer than nearly all servers take to begin, and short beside
+// a large download.
+const defaultAnswerPatience = 3 * time.Second
+
+func (t *Transport) answerPatience() time.Duration { return cmp.Or(t.patience, defaultAnswerPatience) }
+
+// endedBody is a body whose request has a context of its own, which ends with it.
+type endedBody struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+func (b *endedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.end()
+	return err
 }
 
 // refusesRange tells whether a status may be an answer to the field Range only, so that

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -345,6 +346,59 @@ func TestNotSplit(t *testing.T) {
 				t.Errorf("%s, %d bytes", resp.Status, len(b))
 			}
 		})
+	}
+}
+
+// A network that takes the first request and does not answer it holds nothing up: another
+// is asked, and the first request ended.
+func TestSplitUnanswered(t *testing.T) {
+	o := startOrigin(t, 9e6, false)
+	ended := make(chan struct{})
+	var silent atomic.Value
+	o.odd = func(n int, from string, _ http.ResponseWriter, r *http.Request) bool {
+		if n == 1 {
+			silent.Store(from)
+			defer close(ended)
+		}
+		if silent.Load() != from {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	}
+	tr := splitting(t, o, twoNetworks)
+	tr.patience = 10 * time.Millisecond
+	resp, err := tr.RoundTrip(wanted(bulk(t.Context()), t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Equal(b, o.data) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	_ = resp.Body.Close()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("the first request goes on")
+	}
+}
+
+// If no network answers, the request ends with the caller's context.
+func TestSplitNeverAnswered(t *testing.T) {
+	o := startOrigin(t, 9e6, false)
+	ctx, cancel := context.WithCancel(bulk(t.Context()))
+	o.odd = func(n int, _ string, _ http.ResponseWriter, r *http.Request) bool {
+		if n == 2 {
+			cancel()
+		}
+		<-r.Context().Done()
+		return true
+	}
+	tr := splitting(t, o, twoNetworks)
+	tr.patience = 10 * time.Millisecond
+	if resp, err := tr.RoundTrip(wanted(ctx, t, o.URL)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", resp, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/idna"
 
@@ -54,7 +55,8 @@ type Transport struct {
 	once sync.Once
 	base *http.Transport
 
-	sizes sizes
+	sizes    sizes
+	patience time.Duration // with a split request that is not answered, see answerPatience; 0: the usual one
 
 	mu       sync.Mutex
 	networks map[networkKey]*network

@@ -45,6 +45,12 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 		}
 		return 0, Wait // it is kept, because other networks may become slow
 	}
+	n := p.networks[w.Network]
+	if n.limit >= 0 { // bytes that come again count, too
+		if next.To = min(next.To, w.To+n.limit); next.Len() <= 0 {
+			return 0, Stop
+		}
+	}
 	if p.window > 0 {
 		next.To = min(next.To, p.taken+p.window)
 	}
@@ -52,6 +58,9 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 		return 0, Wait
 	}
 	p.todo.remove(next)
+	if n.limit > 0 {
+		n.limit -= next.To - w.To
+	}
 	w.To = next.To
 	return w.rest().Len(), Read
 }

@@ -275,6 +275,26 @@ func TestPlanLimit(t *testing.T) {
 	}
 }
 
+// A response that goes on beyond what was asked for ends at the network's limit, too.
+func TestPlanLimitOfOpen(t *testing.T) {
+	for _, limit := range []int64{0, 100e3, 1e6, 3e6} {
+		p := New(Span{0, 20e6}, 0)
+		p.Add(ms(20), limit)
+		w, came := p.Begin(0, 0, Span{0, 256 << 10}, true), int64(0)
+		for now := time.Duration(0); ; now += ms(10) {
+			n, do := p.Room(now, w.ID)
+			if do != Read {
+				break
+			}
+			p.Arrived(now, w.ID, min(n, 100e3))
+			came += min(n, 100e3)
+		}
+		if most := max(limit, 256<<10); came != most {
+			t.Errorf("limit %d: %d bytes came; want %d", limit, came, most)
+		}
+	}
+}
+
 // If no network works, the plan is stuck and says so.
 func TestPlanStuck(t *testing.T) {
 	w := newWorld(t, 1e6, 0, link{latency: ms(1), rate: steady(1), broken: func(time.Duration) bool { return true }}, link{latency: ms(1), odd: true})
