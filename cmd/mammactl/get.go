@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http/httpproxy"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
@@ -57,10 +58,10 @@ Proxies are those of $http_proxy, $https_proxy and $no_proxy. Redirections are f
 ten at most. On a terminal a line for each network shows what it brings.
 
 Exit status: as curl's: 0 done, 1 unknown kind of URL, 2 wrong usage, 3 malformed URL,
-6 name not resolved, 7 not connected, 18 incomplete, 22 the server says 400 or more, 23 not
-written, 28 too late, 35 TLS failed, 47 too many redirections, 52 no answer, 56 the
-connection broke, 60 the certificate is not trusted, 77 no certificates in --cacert; besides,
-120 for another digest, 130 if interrupted.`
+5 the proxy's name is wrong or not resolved, 6 name not resolved, 7 not connected, 18
+incomplete, 22 the server says 400 or more, 23 not written, 28 too late, 35 TLS failed, 47
+too many redirections, 52 no answer, 56 the connection broke, 60 the certificate is not
+trusted, 77 no certificates in --cacert; besides, 120 for another digest, 130 if interrupted.`
 
 const getExample = `  mammactl get https://www.example.net/image.iso
   mammactl get --digest "sha-256:$(cat SUM)" http://www.example.net/a.iso
@@ -266,9 +267,10 @@ func leave(ctx context.Context, d *client.Daemon) {
 func (g *getting) transport() (*httpintent.Transport, error) {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
-		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
+		base = new(http.Transport)
 	}
 	base = base.Clone()
+	base.Proxy = proxies(httpproxy.FromEnvironment())
 	if g.cacert != "" {
 		pem, err := os.ReadFile(g.cacert)
 		if err != nil {

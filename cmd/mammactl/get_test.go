@@ -418,6 +418,8 @@ func TestExitOf(t *testing.T) {
 		{&client.DialError{Err: client.ErrNotPermitted}, exitConnect},
 		{fmt.Errorf("get: %w", httpintent.ErrChanged), exitPartial},
 		{&net.OpError{Op: "proxyconnect", Err: &net.OpError{Op: "dial", Err: unix.ECONNREFUSED}}, exitConnect},
+		{&net.OpError{Op: "proxyconnect", Err: &net.DNSError{Err: "no such host", Name: "x.test", IsNotFound: true}}, exitProxy},
+		{&net.OpError{Op: "proxyconnect", Err: &client.DialError{Attempts: []client.Attempt{{Err: errors.New("not resolved")}}}}, exitProxy},
 		{io.ErrUnexpectedEOF, exitPartial},
 		{&writeError{io.ErrShortWrite}, exitWrite},
 		{os.ErrDeadlineExceeded, exitTooLate},

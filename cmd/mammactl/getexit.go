@@ -18,6 +18,7 @@ import (
 const (
 	exitProtocol    = 1
 	exitMalformed   = 3
+	exitProxy       = 5
 	exitResolve     = 6
 	exitConnect     = 7
 	exitPartial     = 18
@@ -98,6 +99,7 @@ func (g *getting) exit(ctx context.Context, err error) error {
 
 // exitOf returns curl's exit code for an error.
 func exitOf(err error) int {
+	var proxy *proxyError
 	var status *statusError
 	var written *writeError
 	var roots *rootsError
@@ -109,7 +111,10 @@ func exitOf(err error) int {
 	var name *net.DNSError
 	var op *net.OpError
 	var timeout net.Error
+	proxied := errors.As(err, &op) && op.Op == "proxyconnect" // the outermost one
 	switch {
+	case errors.As(err, &proxy), proxied && exitOf(op.Err) == exitResolve:
+		return exitProxy
 	case errors.As(err, &status):
 		return exitStatus
 	case errors.As(err, &written):
@@ -136,7 +141,7 @@ func exitOf(err error) int {
 		return exitResolve
 	case errors.As(err, &dialled):
 		return exitOfDial(dialled)
-	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
+	case proxied, errors.As(err, &op) && op.Op == "dial":
 		return exitConnect
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return exitTooLate
