@@ -15,7 +15,7 @@ import (
 )
 
 // This file mends habits from other file formats: values without quotes, "name: value",
-// semicolons. HCL's parser reports each of them twice, with a misleading message, and
+// semicolons, commas. HCL's parser reports each of them twice, with a misleading message, and
 // then stops. So such places are found before, and overwritten by text that the parser
 // accepts. The rest of the file is then read, too. Nothing moves, so that all positions
 // remain those of the file.
@@ -60,9 +60,14 @@ type mender struct {
 	out    []byte // as the source, byte for byte, but for what was overwritten
 	done   bool   // something was
 	blocks map[string]blockReader
-	// stray is where the first semicolon stands, and semicolons how many there are.
-	stray      Pos
-	semicolons int
+
+	semicolons, commas stray
+}
+
+// stray is a sign that ends settings in other formats, and that this format lacks.
+type stray struct {
+	first Pos
+	count int
 }
 
 // parse parses the file, and reports what is wrong with its syntax.
@@ -140,8 +145,17 @@ func (m *mender) mend() {
 		t := m.tokens[i]
 		switch t.Type {
 		case hclsyntax.TokenSemicolon:
-			m.semicolon(t)
+			m.leaveOut(&m.semicolons, t)
+			if m.semicolons.count > 1 {
+				m.silence(t.Range.Start.Line)
+			}
 			begins = true
+		case hclsyntax.TokenComma:
+			begins = false
+			if i > 0 && m.at(i-1).Type == hclsyntax.TokenCBrace && m.trailing(i) {
+				m.leaveOut(&m.commas, t)
+				begins = true
+			}
 		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenOBrace, hclsyntax.TokenCBrace:
 			begins = true
 		case hclsyntax.TokenIdent:
@@ -155,22 +169,41 @@ func (m *mender) mend() {
 		}
 		i++
 	}
-	if m.semicolons > 0 {
-		more := ""
-		if m.semicolons > 1 {
-			more = fmt.Sprintf(" (here and %d times more)", m.semicolons-1)
-		}
-		m.errorf(m.stray, "a semicolon is nothing in this format: a setting ends with its line; leave it out%s", more)
+	m.tellStray(m.semicolons, "a semicolon is nothing in this format: a setting ends with its line; leave it out")
+	m.tellStray(m.commas, "a setting or a block ends with its line, without a comma: leave it out")
+}
+
+// leaveOut overwrites a sign. tellStray reports it, together with others of its kind.
+func (m *mender) leaveOut(s *stray, t hclsyntax.Token) {
+	m.overwrite(t.Range.Start.Byte, t.Range.End.Byte, ' ')
+	if s.count++; s.count == 1 {
+		s.first = position(t.Range)
 	}
 }
 
-func (m *mender) semicolon(t hclsyntax.Token) {
-	m.overwrite(t.Range.Start.Byte, t.Range.End.Byte, ' ')
-	if m.semicolons++; m.semicolons == 1 {
-		m.stray = position(t.Range)
-		return
+func (m *mender) tellStray(s stray, message string) {
+	switch s.count {
+	case 0:
+	case 1:
+		m.errorf(s.first, "%s", message)
+	default:
+		m.errorf(s.first, "%s (here and %d times more)", message, s.count-1)
 	}
-	m.silence(t.Range.Start.Line)
+}
+
+// trailing tells whether token i is a comma behind which nothing follows on its line, and
+// no value on the next one.
+func (m *mender) trailing(i int) bool {
+	if m.at(i).Type != hclsyntax.TokenComma || m.at(i+1).Type == hclsyntax.TokenIdent {
+		return false
+	}
+	for i++; m.at(i).Type == hclsyntax.TokenNewline || m.at(i).Type == hclsyntax.TokenComment; i++ {
+	}
+	switch m.at(i).Type {
+	case hclsyntax.TokenIdent, hclsyntax.TokenCBrace, hclsyntax.TokenEOF:
+		return true
+	}
+	return false
 }
 
 func (m *mender) overwrite(from, to int, by byte) {
@@ -188,7 +221,12 @@ func (m *mender) at(i int) hclsyntax.Token { return m.tokens[min(i, len(m.tokens
 func (m *mender) statement(i int) int {
 	if m.at(i+1).Type == hclsyntax.TokenEqual {
 		end := m.valueEnd(i + 2)
-		m.value(i+2, end)
+		last := end
+		if m.trailing(end - 1) {
+			last--
+			m.leaveOut(&m.commas, m.at(last))
+		}
+		m.value(i+2, last)
 		return end
 	}
 	for j := i + 1; ; j++ {
@@ -429,15 +467,19 @@ func (m *mender) foreign(i int) int {
 		}
 	}
 	end := m.valueEnd(after)
-	from, to := m.span(after, end)
+	last := end
+	if m.trailing(end - 1) {
+		last--
+	}
+	from, to := m.span(after, last)
 	space := name.Range.End.Byte
 	if from == to || name.Range.Start.Line != m.at(after).Range.Start.Line || !hasSign && from == space {
 		return i + 1
 	}
 	shown := string(m.src.text[from:to])
 	switch text, ok := unquote(shown); {
-	case m.at(after).Type == hclsyntax.TokenOBrack && m.at(end-1).Type == hclsyntax.TokenCBrack:
-		shown = "[" + strings.Join(m.values(after+1, end-1), ", ") + "]"
+	case m.at(after).Type == hclsyntax.TokenOBrack && m.at(last-1).Type == hclsyntax.TokenCBrack:
+		shown = "[" + strings.Join(m.values(after+1, last-1), ", ") + "]"
 		m.overwrite(from, to, 'q')
 	case parses([]byte(shown)) && (!hclsyntax.ValidIdentifier(shown) || shown == "true" || shown == "false"):
 	case !ok:
@@ -456,6 +498,7 @@ func (m *mender) foreign(i int) int {
 	m.overwrite(m.at(i).Range.Start.Byte, name.Range.Start.Byte, ' ')
 	m.overwrite(space, from, ' ')
 	m.overwrite(space, space+1, '=')
+	m.blank(last, end)
 	return end
 }
 
