@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http/httpproxy"
-	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -205,8 +203,8 @@ func (g *getting) run(ctx context.Context) error {
 		return g.into(ctx, web)
 	}
 	part, err := openPart(g.output, g.restart)
-	if errors.Is(err, fs.ErrPermission) && unix.Access(g.output, unix.W_OK) == nil {
-		return g.into(ctx, web) // nothing can be put beside the file
+	if mustBeDirect(g.output, err) {
+		return g.into(ctx, web)
 	} else if err != nil {
 		return &writeError{err}
 	}
@@ -463,8 +461,12 @@ type limitedBody struct {
 
 // unchanged tells that the server did not send the file, because it is the same.
 func (g *getting) unchanged() {
+	what := g.output + " is left as it is"
+	if g.output == "-" {
+		what = "nothing is written"
+	}
 	if !g.quiet {
-		g.say(g.output + " is left as it is: the server says that nothing has changed")
+		g.say(what + ": the server says that nothing has changed")
 	}
 }
 

@@ -107,6 +107,9 @@ func TestGetNotModified(t *testing.T) {
 	if _, err := os.Stat(file + ".part"); !os.IsNotExist(err) {
 		t.Errorf("a part is left: %v", err)
 	}
+	if code, out, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", "-", "-H", `If-None-Match: "one"`, s.URL); code != exitOK || out != "" || !strings.Contains(errs, "nothing is written: ") {
+		t.Errorf("code %d, %q: %s", code, out, errs)
+	}
 }
 
 // A file that replaces a private file is just as private.

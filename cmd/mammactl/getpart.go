@@ -147,6 +147,16 @@ func openPart(name string, restart bool) (*part, error) {
 	return p, nil
 }
 
+// mustBeDirect tells whether a file can be written to, but nothing can be put beside it. err
+// is that of openPart. A part that is there is left alone, whoever it belongs to.
+func mustBeDirect(name string, err error) bool {
+	if !errors.Is(err, os.ErrPermission) && !errors.Is(err, unix.EROFS) {
+		return false
+	}
+	_, noPart := os.Lstat((&part{name: name}).path())
+	return errors.Is(noPart, os.ErrNotExist) && unix.Access(name, unix.W_OK) == nil
+}
+
 // openLocked opens a part, or makes it, and locks it. Another process may give the file
 // its final name, or remove it, between the two. What is locked then is no part any more,
 // but perhaps a complete file, and must not be written to.

@@ -178,23 +178,63 @@ func TestGetIntoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = os.Chmod(dir, 0o700) }()
-		if os.Geteuid() == 0 { // root may do everything, this thread for a while not
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			const nobody = 65534
-			if err := unix.Setfsuid(nobody); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = unix.Setfsuid(0) }()
-		}
+		defer unprivileged(t)()
 		try(t, target)
+	})
+	t.Run("read-only folder", func(t *testing.T) {
+		if err := os.WriteFile(target, bytes.Repeat([]byte("old"), 4000), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		withMounts(t, func() {
+			var here unix.Statfs_t
+			err := errors.Join(unix.Statfs(dir, &here), unix.Mount(dir, dir, "", unix.MS_BIND, ""), unix.Mount(target, target, "", unix.MS_BIND, ""))
+			flags := uintptr(here.Flags)&(unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC) | unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY
+			if err := errors.Join(err, unix.Mount("none", dir, "", flags, "")); err != nil {
+				t.Error(err)
+				return
+			}
+			try(t, target)
+		})
 	})
 }
 
-// On a full disk, nearly all of what has come is kept.
-func TestGetDiskFull(t *testing.T) {
-	s := startShelf(t, 4_000_000, false)
+// unprivileged takes the rights of root over files from this thread, if it has them, until
+// the returned function is called.
+func unprivileged(t *testing.T) (end func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	const nobody = 65534
+	if err := unix.Setfsuid(nobody); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = unix.Setfsuid(0)
+		runtime.UnlockOSThread()
+	}
+}
+
+// A part that get may not open is left alone, and so is the file beside it.
+func TestGetLeavesClosedPart(t *testing.T) {
+	s := startShelf(t, 4000, false)
 	dir := t.TempDir()
+	file := filepath.Join(dir, "got")
+	if err := errors.Join(os.WriteFile(file, []byte("precious"), 0o666), os.Chmod(file, 0o666), os.WriteFile(file+".part", []byte("of another user"), 0o400),
+		os.Chmod(dir, 0o777), os.Chmod(filepath.Dir(dir), 0o755)); err != nil { //nolint:gosec // for the other user
+		t.Fatal(err)
+	}
+	defer unprivileged(t)()
+	code, _, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", file, s.URL+"/file.bin")
+	if got, err := os.ReadFile(file); code != exitWrite || string(got) != "precious" || err != nil || !strings.Contains(errs, "got.part: permission denied") {
+		t.Errorf("code %d, %d bytes, %v: %s", code, len(got), err, errs)
+	}
+}
+
+// withMounts calls f on a thread that has its own mounts, if this process may have any.
+func withMounts(t *testing.T, f func()) {
+	t.Helper()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -203,7 +243,21 @@ func TestGetDiskFull(t *testing.T) {
 			t.Logf("no mounts of one's own: %v", err)
 			return
 		}
-		if err := errors.Join(unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("none", dir, "tmpfs", 0, "size=2m")); err != nil {
+		if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		f()
+	}()
+	<-ended
+}
+
+// On a full disk, nearly all of what has come is kept.
+func TestGetDiskFull(t *testing.T) {
+	s := startShelf(t, 4_000_000, false)
+	dir := t.TempDir()
+	withMounts(t, func() {
+		if err := unix.Mount("none", dir, "tmpfs", 0, "size=2m"); err != nil {
 			t.Error(err)
 			return
 		}
@@ -225,6 +279,5 @@ func TestGetDiskFull(t *testing.T) {
 		if got, err := os.ReadFile(file); code != exitOK || !bytes.Equal(got, s.data) || err != nil || s.sent.Load() > 2_500_000 {
 			t.Errorf("code %d, %d bytes, %d sent, %v: %s", code, len(got), s.sent.Load(), err, errs)
 		}
-	}()
-	<-ended
+	})
 }
