@@ -36,7 +36,9 @@ const pidfdThread = unix.O_EXCL
 type thread struct {
 	tid   uint32
 	pidfd int
-	alone bool // pidfd stands for the thread, and not for its process
+	// lasting tells that all that is asked fails once the thread is gone, even if its
+	// number is another thread's then.
+	lasting bool
 	// name is the file with the command of the process named; -1: none.
 	name  int
 	named int
@@ -44,7 +46,7 @@ type thread struct {
 
 // openThread opens a thread; close closes it again.
 func openThread(tid uint32) (*thread, error) {
-	t := &thread{tid: tid, alone: true, name: -1}
+	t := &thread{tid: tid, lasting: true, name: -1}
 	var err error
 	t.pidfd, err = unix.PidfdOpen(int(tid), pidfdThread)
 	if errors.Is(err, unix.EINVAL) { // Linux before 6.9: ask for the process
@@ -52,7 +54,7 @@ func openThread(tid uint32) (*thread, error) {
 		if err2 != nil {
 			return nil, err2
 		}
-		t.alone = false
+		t.lasting = false // the process may outlive the thread
 		t.pidfd, err = unix.PidfdOpen(c.pid, 0)
 	}
 	if err != nil {
@@ -108,7 +110,8 @@ func (t *thread) caller() (caller, error) {
 	switch {
 	case errno == unix.ESRCH:
 		return caller{}, os.NewSyscallError("ioctl PIDFD_GET_INFO", errno) // the thread is gone
-	case errno != 0 || info.mask&both != both:
+	case errno != 0 || info.mask&both != both: // Linux before 6.13
+		t.lasting = false        // what follows goes by the number, which may be another thread's later
 		return readCaller(t.tid) // slower: it takes some tens of microseconds
 	}
 	c := caller{pid: int(info.tgid), uid: info.ruid}
@@ -164,11 +167,10 @@ func (t *threads) take(tid uint32) (th *thread, kept bool, err error) {
 	return th, false, err
 }
 
-// give gives a thread back. With more threads than are kept, that of any is closed.
+// give gives a thread back. If more threads would be kept than maxThreads, any other is
+// closed.
 func (t *threads) give(th *thread) {
-	if !th.alone {
-		// The process may outlive the thread, and the number be given to a thread of
-		// another process.
+	if !th.lasting {
 		th.close()
 		return
 	}

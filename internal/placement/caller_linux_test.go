@@ -57,8 +57,8 @@ func TestThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept.give(th)
-	if !th.alone {
-		t.Skip("needs descriptors of threads (pidfd_open with PIDFD_THREAD, Linux 6.9)")
+	if !th.lasting {
+		t.Skip("needs descriptors of threads that tell their process (PIDFD_GET_INFO, Linux 6.13)")
 	}
 	again, who2, err := kept.caller(number)
 	if err != nil || again != th || who2 != who {
@@ -84,6 +84,28 @@ func TestThreads(t *testing.T) {
 	}
 }
 
+// A kernel whose descriptors do not tell the process (PIDFD_GET_INFO, Linux 6.13) is asked
+// by the thread's number. That may be another thread's at the next call, so the descriptor
+// is not kept for it.
+func TestThreadsByNumberAreNotKept(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var kept threads
+	tid := uint32(unix.Gettid())
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0) // does not know the request, either
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.give(&thread{tid: tid, pidfd: fd, lasting: true, name: -1})
+	th, who, err := kept.caller(tid)
+	if err != nil || th.pidfd != fd || who.pid != os.Getpid() {
+		t.Fatalf("%+v, %v; want this process", who, err)
+	}
+	if kept.give(th); len(kept.kept) != 0 {
+		t.Error("the descriptor is kept")
+	}
+}
+
 // No more threads are kept open than the bound says.
 func TestThreadsAreBounded(t *testing.T) {
 	var kept threads
@@ -93,7 +115,7 @@ func TestThreadsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		th.tid, th.alone = uint32(n), true
+		th.tid, th.lasting = uint32(n), true
 		all = append(all, th)
 		kept.give(th)
 	}
