@@ -94,8 +94,7 @@ func (f *follower) watch(a *attempt) {
 	// The trigger is by edges, for the same reason.
 	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
 	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
-		delete(f.under, a.fd)
-		_ = unix.Close(a.fd)
+		f.dropLocked(a)
 	}
 }
 
@@ -130,14 +129,15 @@ func (f *follower) look(fd int, now time.Time) {
 	switch o, result := a.outcome(now); result {
 	case pending:
 	default:
-		f.drop(a)
+		if !f.drop(a) {
+			return // another goroutine has looked, too
+		}
 		if result == known {
 			a.decision.Report(o)
 		}
 		if result == known && o.Err == nil {
 			f.measure(a, o.Local)
 		}
-		_ = unix.Close(fd)
 	}
 }
 
@@ -165,12 +165,24 @@ func (f *follower) end(now time.Time) {
 	}
 }
 
-// drop forgets an attempt, and then closes its copy. The order matters: the number of a
-// closed descriptor may be given to another socket.
-func (f *follower) drop(a *attempt) {
+// drop forgets an attempt, and closes its copy. It returns false if that was done before.
+func (f *follower) drop(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.dropLocked(a)
+}
+
+// dropLocked is drop with the lock held. While the program has the socket open, closing
+// the copy does not end what was asked of epoll(7). Events would still come, and a later
+// copy of the socket with the same number could not be watched.
+func (f *follower) dropLocked(a *attempt) bool {
+	if f.under[a.fd] != a {
+		return false
+	}
 	delete(f.under, a.fd)
+	_ = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_DEL, a.fd, nil) // an error: it was not watched yet
+	_ = unix.Close(a.fd)
+	return true
 }
 
 func (f *follower) sweep(now time.Time) {

@@ -211,3 +211,52 @@ func TestOutcomeOfBoundSockets(t *testing.T) {
 		})
 	}
 }
+
+// When the result of a connection is known, the kernel reports nothing of it any more, though
+// the program has it open. A later copy of the socket with the same number is watched again.
+func TestFollowerLetsGo(t *testing.T) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(epoll) }()
+	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	const number = 500 // nothing else gets it here
+	copied := func() *attempt {
+		t.Helper()
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, number)
+		if err != nil || n != number {
+			t.Fatalf("the copy is %d, %v; want %d", n, err, number)
+		}
+		a := &attempt{fd: n}
+		if !f.add(a) {
+			t.Fatal("not followed")
+		}
+		f.watch(a)
+		return a
+	}
+	first := copied()
+	if !f.drop(first) {
+		t.Error("the first was forgotten before")
+	}
+	events := make([]unix.EpollEvent, 1)
+	if n, err := unix.EpollWait(epoll, events, 0); n != 0 || err != nil { // without a connection, it counts as hung up
+		t.Errorf("%d events of what is followed no more, %v", n, err)
+	}
+	second := copied()
+	if f.under[number] != second {
+		t.Fatal("the second is not watched")
+	}
+	if f.drop(first) || f.under[number] != second {
+		t.Error("what was forgotten takes the next one along")
+	}
+	if n, err := unix.EpollWait(epoll, events, 0); n != 1 || err != nil {
+		t.Errorf("%d events of the second, %v", n, err)
+	}
+	f.drop(second)
+}
