@@ -19,6 +19,7 @@ func (e *Engine) classify() {
 	gone := e.groups
 	e.groups, e.where = map[uint64]*class{}, map[string]uint64{}
 	e.tree.believed = e.believed
+	e.tree.dropGone(e.forget)
 	if err := e.tree.look("/", e.group, e.forget); err != nil {
 		e.problem("control groups", err)
 	}

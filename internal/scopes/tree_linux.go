@@ -116,12 +116,12 @@ const maxErrors = 4
 // below whose names may count. It calls forget for those that were known, and whose names
 // cannot count any more. Watching begins before reading, so that no new group is missed.
 func (t *tree) look(at string, each, forget func(path string, id uint64)) error {
-	full := filepath.Join(t.root, at)
+	dir := filepath.Join(t.root, at)
 	n, err := t.node(at)
 	if err != nil {
 		return err
 	}
-	id, err := t.number(full)
+	id, err := t.number(dir)
 	if err != nil {
 		t.drop(at, forget)
 		return err
@@ -143,22 +143,21 @@ func (t *tree) look(at string, each, forget func(path string, id uint64)) error 
 		t.dropBelow(at, forget)
 		return errors.Join(errs...)
 	}
-	entries, err := os.ReadDir(full)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	full := false // there is no room for further groups by the user who can make them here
 	for _, e := range entries {
-		if !e.IsDir() {
+		below := join(at, e.Name())
+		if !e.IsDir() || full && t.groups[below] == nil {
 			continue
 		}
-		below := join(at, e.Name())
 		err := t.look(below, each, forget)
 		if err != nil && !gone(err) && len(errs) < maxErrors {
 			errs = append(errs, err)
 		}
-		if errors.Is(err, errGiven) && t.groups[below] == nil {
-			break // the others here are by the same user
-		}
+		full = full || errors.Is(err, errGiven) && t.groups[below] == nil
 	}
 	return errors.Join(errs...)
 }
@@ -262,6 +261,16 @@ func join(at, name string) string {
 		return "/" + name
 	}
 	return at + "/" + name
+}
+
+// dropGone forgets the groups that are gone, and calls forget for each. It is for the ones
+// whose end was not seen, which would take the room of others.
+func (t *tree) dropGone(forget func(path string, id uint64)) {
+	for p := range t.groups {
+		if _, err := giverOf(filepath.Join(t.root, p)); gone(err) {
+			t.dropOne(p, forget)
+		}
+	}
 }
 
 // drop forgets the group at path at and all groups below, and calls forget for each.

@@ -2,6 +2,7 @@ package scopes
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,6 +125,18 @@ func TestGroupsOfAUserAreBounded(t *testing.T) {
 	if _, ok := k["/bob/one"]; !ok {
 		t.Error("the group of another user is not known")
 	}
+	// When all are looked at again, the known ones stay, wherever they are among the others.
+	mkdir("alice/00")
+	k = known{}
+	if err := tr.look("/", k.add, k.forget); !errors.Is(err, errGiven) {
+		t.Errorf("one group more: %v", err)
+	}
+	if want := maxNamed + 4; len(k) != want {
+		t.Errorf("%d groups are known when looked at again, want %d", len(k), want)
+	}
+	if err := os.Remove(filepath.Join(tr.root, "alice/00")); err != nil {
+		t.Fatal(err)
+	}
 	// Those that are gone make room.
 	for p := range k {
 		if filepath.Dir(p) == "/alice" {
@@ -141,5 +154,34 @@ func TestGroupsOfAUserAreBounded(t *testing.T) {
 	}
 	if tr.drop("/", k.forget); len(k) != 0 || len(tr.groups) != 0 || len(tr.dirs) != 0 || len(tr.given) != 0 {
 		t.Errorf("left: %d, %d, %d, %v", len(k), len(tr.groups), len(tr.dirs), tr.given)
+	}
+}
+
+// Groups whose end was not seen, because events were lost, take no room of a user.
+func TestLostGroupsMakeRoom(t *testing.T) {
+	tr, mkdir := newTree(t, alice)
+	mkdir("alice")
+	if err := os.Chown(filepath.Join(tr.root, "alice"), alice, alice); err != nil {
+		t.Fatal(err)
+	}
+	k := known{}
+	for round := range 3 {
+		names := make([]string, maxNamed)
+		for i := range names {
+			names[i] = filepath.Join("alice", fmt.Sprintf("%d-%d", round, i))
+		}
+		mkdir(names...)
+		tr.dropGone(k.forget)
+		if err := tr.look("/", k.add, k.forget); err != nil {
+			t.Fatal(err)
+		}
+		if want := maxNamed + 2; len(k) != want || len(tr.groups) != want {
+			t.Errorf("%d groups are told of and %d known, want %d", len(k), len(tr.groups), want)
+		}
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(tr.root, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
