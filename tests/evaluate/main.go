@@ -10,6 +10,7 @@
 //	go run ./tests/evaluate --simulate            the grid of 384 pairs in virtual time, no links needed
 //	go run ./tests/evaluate --simulate --cold     the same, each page on a host that has measured nothing
 //	go run ./tests/evaluate --conditions judging  groups of conditions: change, others, loss, nothing known
+//	go run ./tests/evaluate --small               conditions with one cause each, simulated and over emulated links
 //	go run ./tests/evaluate --downloads           files over both networks by ranges, beside curl and aria2c
 //
 // A run that was interrupted goes on where it was when started again with the
@@ -58,6 +59,8 @@ Compares policies over emulated links and writes a report.
   --conditions SET    only the groups of conditions, in virtual time: those of
                       the set "judging", which the whole run has too, or of
                       "tuning"
+  --small             only small conditions with one cause each, in virtual
+                      time and over emulated links
   --downloads         only files over both networks by ranges: simulated, and
                       over emulated links beside curl and aria2c, if these are
                       there
@@ -90,12 +93,12 @@ func exit(err error) {
 
 // options are the flags.
 type options struct {
-	quick, full, simulate, cold, chromium, downloads bool
-	scenarios                                        []string
-	repeat, parallel                                 int
-	pages                                            int
-	out                                              string
-	conditions                                       string
+	quick, full, simulate, cold, chromium, downloads, small bool
+	scenarios                                               []string
+	repeat, parallel                                        int
+	pages                                                   int
+	out                                                     string
+	conditions                                              string
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -105,6 +108,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.BoolVar(&o.full, "full", false, "")
 	flags.BoolVar(&o.chromium, "chromium", false, "")
 	flags.BoolVar(&o.downloads, "downloads", false, "")
+	flags.BoolVar(&o.small, "small", false, "")
 	flags.BoolVar(&o.simulate, "simulate", false, "")
 	flags.BoolVar(&o.cold, "cold", false, "")
 	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
@@ -184,6 +188,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	e.log, out = status, status.Above(out)
 	if o.quick {
 		return e.quickly(ctx, out)
+	}
+	if o.small {
+		return e.smallOnes(ctx, out)
 	}
 	if o.downloads {
 		return e.fetchFiles(ctx, out)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
+	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
 // The seeds of the two sets.
@@ -24,12 +25,29 @@ const (
 	Judging = 7919
 )
 
+// Host is a host that loads, in virtual time or over emulated links. Networks are
+// counted from 0.
+type Host interface {
+	// Set changes rate, queue and loss of a network. Its round-trip time stays.
+	Set(path int, p simulate.Path)
+	// Follow gives a network the rates of a trace in Mbit/s, each for a second.
+	Follow(path int, p simulate.Path, trace []float64)
+	// Start lets others load, and returns what ends that.
+	Start(t simulate.Traffic) (stop func())
+	// Idle lets time pass.
+	Idle(d time.Duration)
+	// Load loads a page and returns how long that takes.
+	Load(p *workload.Page) time.Duration
+	// Fetch loads a file on a new connection.
+	Fetch(size int64) time.Duration
+}
+
 // Case is one condition.
 type Case struct {
 	Name string
 	Host simulate.Config // Scheme and Seed are filled in
 	// Play loads what the case is about, and returns how long each load took.
-	Play func(h *simulate.Host) []time.Duration
+	Play func(h Host) []time.Duration
 	// Skip is how many loads at the beginning do not count.
 	Skip int
 	// Film is set in place of Play, and returns a mean opinion score.
@@ -121,11 +139,17 @@ func (c *Case) play(s simulate.Scheme, seed uint64) (float64, error) {
 	if c.Film != nil {
 		return c.Film(h), nil
 	}
+	return c.Seconds(h), nil
+}
+
+// Seconds plays a case that is no film, and returns how long the loads that count took
+// together.
+func (c *Case) Seconds(h Host) float64 {
 	sum := time.Duration(0)
 	for _, t := range c.Play(h)[c.Skip:] {
 		sum += t
 	}
-	return sum.Seconds(), nil
+	return sum.Seconds()
 }
 
 // Summary is a line of the table.

@@ -107,7 +107,7 @@ func cross(seed uint64) Group {
 			c.Play = p
 			what += " from the start"
 		} else {
-			c.Play = first(func(h *simulate.Host) { h.Start(t); h.Idle(3 * time.Second) }, p)
+			c.Play = first(func(h Host) { h.Start(t); h.Idle(3 * time.Second) }, p)
 			what += " later"
 		}
 		c.Name = text("%s, %s on net %d, %s", describe(paths), what, t.Path+1, name)
@@ -133,7 +133,7 @@ func traces(seed uint64) Group {
 		name, p := d.usual(12, time.Second)
 		g.Cases = append(g.Cases, Case{
 			Name: text("about %s, %s", describe(paths), name), Host: simulate.Config{Paths: paths},
-			Play: first(func(h *simulate.Host) {
+			Play: first(func(h Host) {
 				for j := range paths {
 					h.Follow(j, paths[j], rates[j])
 				}
@@ -159,7 +159,7 @@ func loss(seed uint64) Group {
 			paths = lossy
 		} else {
 			name += ", after the warm-up"
-			p = first(func(h *simulate.Host) { h.Set(i%2, lossy[i%2]) }, p)
+			p = first(func(h Host) { h.Set(i%2, lossy[i%2]) }, p)
 		}
 		g.Cases = append(g.Cases, Case{Name: describe(lossy) + ", " + name, Host: simulate.Config{Paths: paths}, Play: p})
 	}
@@ -197,7 +197,7 @@ func changes(seed uint64) Group {
 		name, p := d.usual(10, gap)
 		g.Cases = append(g.Cases, Case{
 			Name: text("%s, net %d becomes %s, %s, %v apart", describe(paths), which+1, worse, name, gap),
-			Host: simulate.Config{Paths: paths}, Play: first(func(h *simulate.Host) { h.Set(which, worse) }, p), Skip: 2,
+			Host: simulate.Config{Paths: paths}, Play: first(func(h Host) { h.Set(which, worse) }, p), Skip: 2,
 		})
 	}
 	return g
@@ -236,12 +236,12 @@ func idle(seed uint64) Group {
 			c.Name = text("%s, cold, %s", describe(paths), name)
 		case 1:
 			gap := time.Duration(d.between(60, 1200)) * time.Second
-			c.Play = first(func(h *simulate.Host) { h.Idle(gap) }, p)
+			c.Play = first(func(h Host) { h.Idle(gap) }, p)
 			c.Name = text("%s, idle for %v, %s", describe(paths), gap, name)
 		case 2:
 			which, well := d.IntN(2), slices.Clone(paths)
 			paths[which].Mbps = round(paths[which].Mbps / 10)
-			c.Play = first(func(h *simulate.Host) { h.Set(which, well[which]) }, p)
+			c.Play = first(func(h Host) { h.Set(which, well[which]) }, p)
 			c.Name = text("%s, net %d had a tenth, %s", describe(well), which+1, name)
 		}
 		g.Cases = append(g.Cases, c)

@@ -11,11 +11,11 @@ import (
 )
 
 // play is what a host loads.
-type play = func(h *simulate.Host) []time.Duration
+type play = func(h Host) []time.Duration
 
 // files loads files one after the other, each over a new connection.
 func files(n int, size int64, gap time.Duration) play {
-	return func(h *simulate.Host) (list []time.Duration) {
+	return func(h Host) (list []time.Duration) {
 		for range n {
 			list = append(list, h.Fetch(size))
 			h.Idle(gap)
@@ -26,7 +26,7 @@ func files(n int, size int64, gap time.Duration) play {
 
 // pages loads web pages one after the other.
 func pages(list []workload.Page, gap time.Duration) play {
-	return func(h *simulate.Host) (times []time.Duration) {
+	return func(h Host) (times []time.Duration) {
 		for i := range list {
 			times = append(times, h.Load(&list[i]))
 			h.Idle(gap)
@@ -36,8 +36,8 @@ func pages(list []workload.Page, gap time.Duration) play {
 }
 
 // first does something before a play.
-func first(do func(h *simulate.Host), p play) play {
-	return func(h *simulate.Host) []time.Duration {
+func first(do func(h Host), p play) play {
+	return func(h Host) []time.Duration {
 		do(h)
 		return p(h)
 	}

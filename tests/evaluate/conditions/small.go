@@ -20,12 +20,12 @@ func Small() Group {
 		return list
 	}
 	becomes := func(mbps float64, p play) play {
-		return first(func(h *simulate.Host) { h.Set(0, simulate.Path{Mbps: mbps}) }, p)
+		return first(func(h Host) { h.Set(0, simulate.Path{Mbps: mbps}) }, p)
 	}
 	mix := append(named("P1", 1), workload.Drawn(3, 77)...)
 	drawn := workload.Drawn(4, 78)
 	others := func(t simulate.Traffic, p play) play {
-		return first(func(h *simulate.Host) { h.Start(t); h.Idle(3 * time.Second) }, p)
+		return first(func(h Host) { h.Start(t); h.Idle(3 * time.Second) }, p)
 	}
 	buffer := workload.V()
 	trace := roll(5, 5).trace(0.2, 0.6, 300)
@@ -40,8 +40,8 @@ func Small() Group {
 		{Name: "cold, slow default", Host: simulate.Config{Paths: pair(0.5, 200, 50, 10), Cold: true}, Play: pages(drawn, time.Second)},
 		{Name: "short calls", Host: simulate.Config{Paths: pair(40, 60, 8, 40)}, Play: files(10, 2000, time.Second)},
 		{Name: "long queues", Host: simulate.Config{Paths: with(pair(3.2, 10, 60, 270), func(l []simulate.Path) { l[0].Queue, l[1].Queue = 670*time.Millisecond, 780*time.Millisecond }), Keep: true}, Play: files(8, 650e3, 0)},
-		{Name: "loss, 1 MB", Host: simulate.Config{Paths: pair(2, 10, 20, 100)}, Play: first(func(h *simulate.Host) { h.Set(1, simulate.Path{Mbps: 20, Loss: 0.03}) }, files(6, 1e6, time.Second))},
-		{Name: "recovered", Host: simulate.Config{Paths: pair(16, 30, 4, 45)}, Play: first(func(h *simulate.Host) { h.Set(1, simulate.Path{Mbps: 40}) }, pages(mix, time.Second))},
+		{Name: "loss, 1 MB", Host: simulate.Config{Paths: pair(2, 10, 20, 100)}, Play: first(func(h Host) { h.Set(1, simulate.Path{Mbps: 20, Loss: 0.03}) }, files(6, 1e6, time.Second))},
+		{Name: "recovered", Host: simulate.Config{Paths: pair(16, 30, 4, 45)}, Play: first(func(h Host) { h.Set(1, simulate.Path{Mbps: 40}) }, pages(mix, time.Second))},
 		{Name: "no size", Host: simulate.Config{Paths: pair(2, 10, 20, 100), Tell: untold}, Play: files(4, 1e6, time.Second)},
 		{Name: "a tenth of the size", Host: simulate.Config{Paths: pair(0.5, 10, 50, 200), Tell: scaled(0.1)}, Play: pages(drawn, time.Second)},
 		{Name: "film", Host: simulate.Config{Paths: pair(1, 20, 0.5, 80)}, Film: func(h *simulate.Host) float64 {

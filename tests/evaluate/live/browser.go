@@ -21,6 +21,29 @@ type PageJob struct {
 	Way    Way
 	Server Server
 	Page   workload.Page
+	// Intents are those of each object, by its number; none: its size.
+	Intents []intent.Set
+	// Patience is how many seconds it may take; 0: 90.
+	Patience float64
+	// Keep leaves the connections open for the way's next page.
+	Keep bool
+}
+
+// keeper has what the ways keep open from one page to the next. An actor does one job
+// after the other.
+type keeper map[string]*opener
+
+// opener returns what a page is loaded by, and what is to be called at its end.
+func (k keeper) opener(job *PageJob) (o *opener, end func()) {
+	if !job.Keep {
+		o = newOpener(job.Way, maxPerHost, maxConns)
+		return o, o.close
+	}
+	if o = k[job.Way.Name]; o == nil {
+		o = newOpener(job.Way, maxPerHost, maxConns)
+		k[job.Way.Name] = o
+	}
+	return o, func() {}
 }
 
 // Loaded is what came of a page.
@@ -64,21 +87,26 @@ type event struct {
 	err    error
 }
 
-// LoadPage loads a page.
-func LoadPage(ctx context.Context, job PageJob) (Loaded, error) {
+// loadPage loads a page.
+func (k keeper) loadPage(ctx context.Context, job PageJob) (Loaded, error) {
 	config, err := job.Server.config()
 	if err != nil {
 		return Loaded{}, err
 	}
-	b := &browser{job: job, tls: config, opener: newOpener(job.Way, maxPerHost, maxConns), begun: time.Now(), events: make(chan event)}
+	o, end := k.opener(&job)
+	b := &browser{job: job, tls: config, opener: o, begun: time.Now(), events: make(chan event)}
 	b.result.Objects = make([]Object, len(job.Page.Objects))
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	wait := patience
+	if job.Patience > 0 {
+		wait = seconds(job.Patience)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer func() {
 		cancel()
 		for ; b.running > 0; b.running-- {
 			<-b.events
 		}
-		b.opener.close()
+		end()
 	}()
 	if err := b.load(ctx); err != nil {
 		return b.result, err
@@ -122,7 +150,11 @@ func (b *browser) startAfter(ctx context.Context, object int) error {
 		if err != nil {
 			return err
 		}
-		open := b.opener.start(ctx, address, intent.Set{}.WithFileSize(o.Size))
+		intents := intent.Set{}.WithFileSize(o.Size)
+		if i < len(b.job.Intents) {
+			intents = b.job.Intents[i]
+		}
+		open := b.opener.start(ctx, address, intents)
 		b.running++
 		go func() { b.events <- b.fetch(ctx, i, open) }()
 	}

@@ -14,10 +14,14 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Path describes a path: rate to the client and round-trip time.
+// Path describes a path.
 type Path struct {
-	Mbps float64
+	Mbps float64 // to the client
 	RTT  time.Duration
+	// Queue is how long the longest queue takes to send; 0: 150 ms.
+	Queue time.Duration
+	// Loss is the share of packets to the client that are lost on the way, 0 to 1.
+	Loss float64
 }
 
 // The common rules of doc/original/evaluation.md.
@@ -30,9 +34,10 @@ const (
 // Jobs are those that an actor does for a Rig.
 func Jobs() map[string]stage.Job {
 	ctx := context.Background()
+	kept := keeper{}
 	return map[string]stage.Job{
 		"warm":     stage.Typed(func(j WarmJob) (int64, error) { return Warm(ctx, j) }),
-		"page":     stage.Typed(func(j PageJob) (Loaded, error) { return LoadPage(ctx, j) }),
+		"page":     stage.Typed(func(j PageJob) (Loaded, error) { return kept.loadPage(ctx, j) }),
 		"messages": stage.Typed(func(j MessagesJob) (Messages, error) { return RunMessages(ctx, j) }),
 		"video":    stage.Typed(func(j VideoJob) (Watched, error) { return Watch(ctx, j) }),
 	}
@@ -189,13 +194,17 @@ func prefix(i int) netip.Prefix {
 }
 
 func shapes(p Path) (down, up testbed.Shape) {
-	shape := func(mbps float64) testbed.Shape {
+	shape := func(mbps, loss float64, longest time.Duration) testbed.Shape {
 		return testbed.Shape{
-			Rate: testbed.BitRate(mbps) * testbed.Mbit, Delay: p.RTT / 2,
-			Queue: int(mbps * 1e6 / 8 * queue.Seconds()),
+			Rate: testbed.BitRate(mbps) * testbed.Mbit, Delay: p.RTT / 2, Loss: loss,
+			Queue: int(mbps * 1e6 / 8 * longest.Seconds()),
 		}
 	}
-	return shape(p.Mbps), shape(upMbps)
+	longest := p.Queue
+	if longest == 0 {
+		longest = queue
+	}
+	return shape(p.Mbps, p.Loss, longest), shape(upMbps, 0, queue)
 }
 
 func fileName(name string) string { return filepath.Base(filepath.Clean("/" + name)) }

@@ -64,9 +64,16 @@ func (w *Way) dialer(n int) *net.Dialer {
 	return d
 }
 
-// close closes what is idle.
+// flushTimeout is how long a program that ends waits for the daemon to take its reports.
+const flushTimeout = 5 * time.Second
+
+// close closes what is idle, and sees that the daemon learns how it went: the program
+// may load nothing more.
 func (o *opener) close() {
 	_ = o.pool.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	_ = o.pool.Dialer.Daemon.Flush(ctx) // reports that are late are lost, as with any program
 	_ = o.pool.Dialer.Daemon.Close()
 }
 

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/socket-intents/mamma/tests/evaluate/conditions"
+	"github.com/socket-intents/mamma/tests/evaluate/live"
+	"github.com/socket-intents/mamma/tests/evaluate/report"
+	"github.com/socket-intents/mamma/tests/evaluate/simulate"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+// smallLimit is the time, in times of the best single network's, up to which a small
+// condition goes well: the 1.05 of the table of groups, and as much again by which runs
+// over emulated links differ.
+const smallLimit = 1.10
+
+// farFromBest is the time, in times of the best single network's, from which on a network
+// alone is not played: that may take an hour, and cannot be the best.
+const farFromBest = 3
+
+// smallOnes plays the small conditions in virtual time and over emulated links.
+func (e *evaluation) smallOnes(ctx context.Context, out io.Writer) error {
+	group := conditions.Small()
+	schemes := []simulate.Scheme{simulate.Policy("threshold"), simulate.Policy("adaptive"), simulate.Net(1), simulate.Net(2)}
+	simulated, err := conditions.Run(ctx, group, schemes, 2)
+	if err != nil {
+		return err
+	}
+	e.progress("small conditions in virtual time")
+	played, err := e.smallLive(ctx, group.Cases, simulated[2:])
+	if err != nil {
+		return err
+	}
+	t := &report.Table{Head: []string{"small condition", "threshold, simulated", "adaptive, simulated", "adaptive, live", ""}}
+	for i, c := range group.Cases {
+		threshold, adaptive := simulated[0][i].Value, simulated[1][i].Value
+		t.Add(c.Name, fmt.Sprintf("%.2f", threshold), fmt.Sprintf("%.2f", adaptive), played[i].String(), played[i].verdict(adaptive))
+	}
+	_, err = fmt.Fprintf(out, "%s\nSmall conditions: time over that of the best single network, of the film the score less the best's. Live: over emulated links, medians of %d runs, each on a host of its own.\n\n%s", e.machine, e.plan.repeats, t.Markdown())
+	return err
+}
+
+// smallPlayed is how a small condition went over emulated links.
+type smallPlayed struct {
+	ratio float64 // of the medians
+	left  string  // why it was not played
+}
+
+func (p smallPlayed) String() string {
+	if p.left != "" {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", p.ratio)
+}
+
+// verdict compares with what was simulated.
+func (p smallPlayed) verdict(simulated float64) string {
+	switch {
+	case p.left != "":
+		return p.left
+	case (p.ratio <= smallLimit) == (simulated <= smallLimit):
+		return "the same verdict"
+	}
+	return "another verdict"
+}
+
+// smallLive plays cases over emulated links, several at a time. alone is how each went in
+// virtual time over each network alone.
+func (e *evaluation) smallLive(ctx context.Context, cases []conditions.Case, alone [][]conditions.Result) ([]smallPlayed, error) {
+	dir, err := os.MkdirTemp("", "evaluate-small")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	program, err := stage.Build(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	played := make([]smallPlayed, len(cases))
+	e.todo.Store(int64(len(cases)))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(e.plan.parallel)
+	rates := semaphore.NewWeighted(maxRate)
+	for i := range cases {
+		c := &cases[i]
+		rate := 0.0
+		for _, p := range c.Host.Paths {
+			rate += p.Mbps
+		}
+		weight := min(maxRate, int64(math.Ceil(rate)))
+		if err := rates.Acquire(ctx, weight); err != nil {
+			break // the first error is that of the group
+		}
+		g.Go(func() error {
+			defer rates.Release(weight)
+			defer e.done.Add(1)
+			var networks []int
+			for n := range alone {
+				if alone[n][i].Value < farFromBest {
+					networks = append(networks, n)
+				}
+			}
+			var err error
+			if played[i], err = e.small(ctx, program, filepath.Join(dir, fmt.Sprint(i)), c, networks); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				played[i].left = fmt.Sprintf("failed: %v", err) // the others are worth having
+			}
+			e.progress("small condition over emulated links: %s: %v %s", c.Name, played[i], played[i].left)
+			return nil
+		})
+	}
+	return played, g.Wait()
+}
+
+// small plays a case over each of the networks alone and by adaptive, in turn.
+func (e *evaluation) small(ctx context.Context, program, dir string, c *conditions.Case, networks []int) (smallPlayed, error) {
+	if c.Film != nil {
+		return smallPlayed{left: "films are E9's"}, nil
+	}
+	alone := make([][]float64, len(networks))
+	var adaptive []float64
+	for range e.plan.repeats {
+		for i, n := range networks {
+			s, err := e.smallOnce(ctx, program, dir, c, "", n)
+			if errors.Is(err, live.ErrForeign) {
+				return smallPlayed{left: err.Error()}, nil
+			}
+			if err != nil {
+				return smallPlayed{}, fmt.Errorf("net %d: %w", n+1, err)
+			}
+			alone[i] = append(alone[i], s)
+		}
+		s, err := e.smallOnce(ctx, program, dir, c, "adaptive", 0)
+		if err != nil {
+			return smallPlayed{}, fmt.Errorf("adaptive: %w", err)
+		}
+		adaptive = append(adaptive, s)
+	}
+	best := math.Inf(1)
+	for _, times := range alone {
+		best = min(best, report.MedianOf(times).Median)
+	}
+	return smallPlayed{ratio: report.MedianOf(adaptive).Median / best}, nil
+}
+
+// smallOnce plays a case on a host of its own: by a policy, or without one over a network.
+func (e *evaluation) smallOnce(ctx context.Context, program, dir string, c *conditions.Case, policy string, network int) (seconds float64, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return 0, err
+	}
+	h, err := live.NewHost(ctx, program, dir, c.Host, policy, network)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	seconds = c.Seconds(h)
+	return seconds, h.Err()
+}
