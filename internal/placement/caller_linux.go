@@ -39,9 +39,10 @@ type thread struct {
 	// lasting tells that all that is asked fails once the thread is gone, even if its
 	// number is another thread's then.
 	lasting bool
-	// name is the file with the command of the process named; -1: none.
-	name  int
-	named int
+	// name is the file with the command of the thread's process; -1: none. A thread stays
+	// in its process. One that executes a program gets the number of the first thread
+	// (execve(2)), and its own number is nobody's then.
+	name int
 }
 
 // openThread opens a thread; close closes it again.
@@ -124,16 +125,12 @@ func (t *thread) caller() (caller, error) {
 // open, as looking it up takes longer than reading it.
 func (t *thread) command(pid int) (string, error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/comm"
-	if t.named != pid && t.name >= 0 { // the thread has become the leader of its process (execve(2))
-		_ = unix.Close(t.name)
-		t.name = -1
-	}
 	if t.name < 0 {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return "", &os.PathError{Op: "open", Path: path, Err: err}
 		}
-		t.name, t.named = fd, pid
+		t.name = fd
 	}
 	var b [64]byte // a program's has 15 at most
 	n, err := unix.Pread(t.name, b[:], 0)
