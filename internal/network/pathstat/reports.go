@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -123,6 +122,7 @@ func (r *Reports) Add(uid uint32, f *FlowReport) {
 	}
 	d := r.reported(now, uid, reportKey{f.Over, keyOf(0, f.Remote.As16())})
 	d.used = now.Up
+	d.expire(now)
 	flow, known := d.flows[f.Port]
 	if !known && len(d.flows) >= maxReportFlows {
 		return
@@ -134,6 +134,7 @@ func (r *Reports) Add(uid uint32, f *FlowReport) {
 	d.compute(now)
 	if f.Last {
 		delete(d.flows, f.Port)
+		d.compute(now) // its round-trip time stays, but it is no connection any more
 	}
 }
 
@@ -172,14 +173,18 @@ func leastUsed[K comparable, V any](m map[K]V, used func(V) time.Duration) (olde
 	return oldest
 }
 
+// expire forgets the flows that are not reported any more, and tells whether there were any.
+// A program that is killed does not say that its flows are over.
+func (d *reported) expire(now Instant) bool {
+	n := len(d.flows)
+	maps.DeleteFunc(d.flows, func(_ uint16, f reportedFlow) bool { return now.Up-f.at >= reportFresh })
+	return len(d.flows) < n
+}
+
 // compute brings the figures up to date.
 func (d *reported) compute(now Instant) {
 	samples := make([]Sample, 0, len(d.flows))
-	for port, f := range d.flows {
-		if now.Up-f.at >= reportFresh {
-			delete(d.flows, port)
-			continue
-		}
+	for _, f := range d.flows {
 		// The sums are no whole numbers; the share is what counts.
 		const grain = 16
 		samples = append(samples, Sample{
@@ -213,7 +218,7 @@ func (r *Reports) With(measured policy.PathStats, uid uint32, over policy.Prefix
 		delete(u.dests, k)
 		return measured
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Values(d.flows)), func(f reportedFlow) bool { return now.Up-f.at >= reportFresh }) || len(d.flows) == 0 {
+	if d.expire(now) || len(d.flows) == 0 {
 		d.compute(now)
 	}
 	return together(measured, d.estimator.Stats())

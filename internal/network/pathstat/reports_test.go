@@ -122,6 +122,33 @@ func TestReportsGrowOld(t *testing.T) {
 	}
 }
 
+// A flow that is over does not count beside one that goes on.
+func TestReportsEndOneByOne(t *testing.T) {
+	const ms = time.Millisecond
+	r := newReporting()
+	r.Add(1000, r.flow(1, 30*ms, 100, 0))
+	last := r.flow(2, 20*ms, 100, 50)
+	last.Last = true
+	r.Add(1000, last)
+	if got := r.With(policy.PathStats{}, 1000, r.wlan, r.there); got.Conns != 1 || got.SRTTMean != 30*ms || got.SRTTMin != 20*ms || got.LossUp != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Flows of programs that were killed make room for new ones.
+func TestReportsMakeRoom(t *testing.T) {
+	const ms = time.Millisecond
+	r := newReporting()
+	for port := range uint16(maxReportFlows) {
+		r.Add(1000, r.flow(port, 30*ms, 1, 0))
+	}
+	r.pass(reportFresh)
+	r.Add(1000, r.flow(maxReportFlows, 20*ms, 1, 0))
+	if got := r.With(policy.PathStats{}, 1000, r.wlan, r.there); got.Conns != 1 || got.SRTTMean != 20*ms {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Losses are those of the last seconds, not of the whole flow.
 func TestReportsOfLossFade(t *testing.T) {
 	r := newReporting()
