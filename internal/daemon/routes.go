@@ -127,9 +127,9 @@ func othersNow(c *current) []otherRule {
 		all = append(all, otherRule{`routing = "manage" has no effect for a network, because a rule of another program comes before those of mamma; "mammactl doctor" says what to do`, p.String()})
 	}
 	for _, r := range routing.Refusals(idsOf(list), snapshot) {
-		message := `routing = "manage" makes a rule of another program ineffective that refuses something, because it comes behind mamma's rules; "mammactl doctor" says what to do`
+		message := `a rule of another program, which refuses something, has no effect for a network, because routing = "manage" puts mamma's rules before it; "mammactl doctor" says what to do`
 		if r.Leads {
-			message = `routing = "manage" makes a rule of another program ineffective that leads some packets elsewhere, because it comes behind mamma's rules; "mammactl doctor" says what to do`
+			message = `a rule of another program, which leads some packets elsewhere, has no effect for a network, because routing = "manage" puts mamma's rules before it; "mammactl doctor" says what to do`
 		}
 		if r.Whole {
 			message = `routing = "manage" leaves a network alone, because a rule of another program refuses the packets from it`

@@ -135,7 +135,7 @@ func (e *examination) sourceRoute(p *Prefix) {
 		if past := p.Past; past.Words != "" {
 			// What is sent from other addresses would then be led by that rule.
 			evidence += fmt.Sprintf("; behind those of mamma it would also come behind rule %d: %s", past.Priority, past.Words)
-			fix = []string{fmt.Sprintf("%s rule    # shows both, which only who made them can move together; if that is meant, as with a VPN: no block for this network", ip(p))}
+			fix = []string{fmt.Sprintf("%s rule    # shows both rules; whoever made them must move them together; if that is meant, as with a VPN: no block for this network", ip(p))}
 		}
 	case p.Forbidden.Words != "":
 		text = "what is bound to it leaves elsewhere, and a rule of somebody else refuses what would be sent from it"

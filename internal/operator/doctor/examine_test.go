@@ -72,7 +72,7 @@ func TestExamine(t *testing.T) {
 			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{Priority: 100, Words: "from all lookup 77"}
 			f.Prefixes[1].Past = Foreign{Priority: 200, Words: "from all lookup 78"}
 		}, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows both, which only who made them can move together; if that is meant, as with a VPN: no block for this network",
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows both rules; whoever made them must move them together; if that is meant, as with a VPN: no block for this network",
 		}, 2},
 		{"a rule forbids what would be managed", func(f *Facts) {
 			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Forbidden = true, "wlan0", Foreign{Priority: 20001, Words: "from all prohibit"}
