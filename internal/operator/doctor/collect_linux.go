@@ -186,14 +186,13 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			p.Barrier, p.BarrierTable = foreignOf(&b.Rule), b.Table
 		}
 		for _, r := range refusals[p.ID] {
-			if r.Whole {
+			switch {
+			case r.Whole:
 				p.Forbidden = foreignOf(&r.Rule)
-			} else {
-				if r.Leads {
-					p.Passed = append(p.Passed, laterOf(&r, n.Prefix.Prefix))
-				} else {
-					p.Undone = append(p.Undone, laterOf(&r, n.Prefix.Prefix))
-				}
+			case r.Leads:
+				p.Passed = append(p.Passed, laterOf(&r, n.Prefix.Prefix))
+			default:
+				p.Undone = append(p.Undone, laterOf(&r, n.Prefix.Prefix))
 			}
 		}
 		for _, s := range o.servers(cfg, &n, heard) {
