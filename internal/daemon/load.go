@@ -120,7 +120,8 @@ func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes [
 	return p, nil
 }
 
-// placed adds to an error of a policy, about none of its settings, where the policy is named.
+// placed makes an error of a policy say where the file names the policy. Errors about the
+// policy's settings say already where these are.
 func placed(cfg *config.Config, err error) error {
 	if _, ok := errors.AsType[*config.Error](err); ok || err == nil || cfg.Policy.Pos.Line == 0 {
 		return err

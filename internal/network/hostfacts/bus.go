@@ -159,9 +159,9 @@ func (b *bus) getManaged(to string) getManaged {
 }
 
 // admit lets two kinds of messages pass: those of the bus itself, and those of the
-// owners of the names. Signals that tell nothing, because their service is about to be
-// asked anyway, do not pass: decoding a flood of them would be work for nothing. It runs in the goroutine that calls DeliverSignal. So a new
-// owner is known before its first message arrives.
+// owners of the names. It drops signals of a service that is about to be asked anyway,
+// because decoding a flood of them would be work for nothing. It runs in the goroutine
+// that calls DeliverSignal. So a new owner is known before its first message arrives.
 func (b *bus) admit(h systembus.Header) bool {
 	switch h.Kind {
 	case dbus.TypeMethodReply, dbus.TypeError, dbus.TypeSignal:

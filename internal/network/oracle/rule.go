@@ -89,8 +89,8 @@ func (r *Rule) Conditional() bool {
 }
 
 // Holds tells whether the rule holds for what an ordinary socket sends from a: a socket
-// without mark and device, of any user, to any destination. A rule for all but some
-// networks ("not to") counts as one for every destination, as it leads to everywhere. may
+// without mark and device, of any user, to any destination. A rule for all but a few
+// destinations, users or ports ("not to", "not uidrange") counts as one for all of them. may
 // tells whether there are any sockets and destinations for which it holds.
 func (r *Rule) Holds(a netip.Addr) (holds, may bool) {
 	if r.V6 != a.Is6() {
