@@ -17,7 +17,7 @@ const (
 	// sending failed. Each new socket costs a question to the manager.
 	udpReopenEvery = time.Second
 	// udpBatch is for how many datagrams of the client the rules are asked once, if that
-	// many are there already.
+	// many are there already and fit into one buffer.
 	udpBatch = 8
 	// udpOwnerFor is how long an answer of the rules about the client's port holds for
 	// what is sent to the client. Some programs get hundreds of datagrams in that time.
@@ -204,35 +204,42 @@ func (a *association) close() {
 
 // received is a datagram from the side of the client.
 type received struct {
-	buf  *[bufferSize]byte // borrowed
-	n    int
+	data []byte // in a borrowed buffer
 	from netip.AddrPort
 }
 
 // fromClient passes on what the client sends.
 func (a *association) fromClient() {
-	batch := make([]received, 0, udpBatch)
+	var room [udpBatch]received
 	for {
 		if waitReadable(a.inside) != nil {
 			return
 		}
-		var err error
-		batch = batch[:0]
-		for len(batch) == 0 || len(batch) < udpBatch && isReadable(a.inside) {
-			d := received{buf: a.ss.s.bytes.buffer()}
-			if d.n, d.from, err = a.inside.ReadFromUDPAddrPort(d.buf[:]); err != nil {
-				a.ss.s.bytes.putBuffer(d.buf)
-				break
-			}
-			d.from = netip.AddrPortFrom(d.from.Addr().Unmap(), d.from.Port())
-			batch = append(batch, d)
-		}
+		b := a.ss.s.bytes.buffer()
+		batch, err := readBatch(a.inside, room[:0], b[:])
 		a.forwardAll(batch)
-		for _, d := range batch {
-			a.ss.s.bytes.putBuffer(d.buf)
-		}
+		a.ss.s.bytes.putBuffer(b)
 		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+	}
+}
+
+// readBatch waits for a datagram and reads it into b. It also reads those that are there
+// already, if they fit into b behind it. So an association holds one buffer, and not
+// udpBatch of them, while it waits for the rules or for the manager.
+func readBatch(pc *net.UDPConn, batch []received, b []byte) ([]received, error) {
+	for {
+		n, from, err := pc.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return batch, err
+		}
+		batch = append(batch, received{b[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+		if b = b[n:]; len(batch) == udpBatch {
+			return batch, nil
+		}
+		if next, ok := nextSize(pc); !ok || next > len(b) {
+			return batch, nil
 		}
 	}
 }
@@ -247,7 +254,7 @@ func (a *association) forwardAll(batch []received) {
 		if !a.mayBeClients(d.from) {
 			continue
 		}
-		dest, data, err := parseDatagram(d.buf[:d.n])
+		dest, data, err := parseDatagram(d.data)
 		fragment := errors.Is(err, errFragment)
 		if err != nil && !fragment {
 			continue

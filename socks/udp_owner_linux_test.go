@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -70,7 +72,57 @@ func TestOwnerIsAskedForEachBatch(t *testing.T) {
 			t.Fatalf("got %q, %v; want %q", b[:n], err, want)
 		}
 	}
-	if isReadable(sink) {
+	if _, ok := nextSize(sink); ok {
 		t.Error("a datagram went on that came after the question")
+	}
+}
+
+// The datagrams of a batch lie one behind the other in one buffer. None is cut.
+func TestBatchFitsOneBuffer(t *testing.T) {
+	const largest = 65507 // that IPv4 can carry
+	one := slices.Repeat([]int{1}, udpBatch+1)
+	for _, tt := range []struct {
+		name    string
+		sizes   []int
+		batches []int // numbers of datagrams
+	}{
+		{"more than a batch", one, []int{udpBatch, 1}},
+		{"empty ones", []int{0, 0, 5}, []int{3}},
+		{"large ones", []int{30_000, 30_000, 30_000}, []int{2, 1}},
+		{"the buffer is full", []int{largest, bufferSize - largest}, []int{2}},
+		{"a byte too many", []int{largest, bufferSize - largest + 1}, []int{1, 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inside, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = inside.Close() }()
+			client, err := net.DialUDP("udp4", nil, inside.LocalAddr().(*net.UDPAddr))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			var want []string
+			for i, n := range tt.sizes { // all are there before the first is read
+				want = append(want, strings.Repeat(string(rune('a'+i)), n))
+				if _, err := client.Write([]byte(want[i])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = inside.SetReadDeadline(time.Now().Add(testTimeout))
+			for _, n := range tt.batches {
+				batch, err := readBatch(inside, nil, make([]byte, bufferSize))
+				if err != nil || len(batch) != n {
+					t.Fatalf("%d datagrams, %v; want %d", len(batch), err, n)
+				}
+				for i, d := range batch {
+					if string(d.data) != want[i] || d.from != addrPort(client.LocalAddr()) {
+						t.Errorf("%d bytes from %v, want %d", len(d.data), d.from, len(want[i]))
+					}
+				}
+				want = want[n:]
+			}
+		})
 	}
 }

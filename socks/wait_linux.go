@@ -21,30 +21,35 @@ func waitReadable(pc net.PacketConn) error {
 		return err
 	}
 	return rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		_, err := peek(fd)
 		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 	})
 }
 
-// isReadable tells whether there is a datagram now, or an error.
-func isReadable(pc net.PacketConn) bool {
+// nextSize returns the size in bytes of the datagram that is read next. ok is false if
+// there is none now.
+func nextSize(pc net.PacketConn) (size int, ok bool) {
 	sc, ok := pc.(syscall.Conn)
 	if !ok {
-		return false
+		return 0, false
 	}
 	rc, err := sc.SyscallConn()
 	if err != nil {
-		return false
+		return 0, false
 	}
-	there := false
+	var peekErr error
 	err = rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		there = !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+		size, peekErr = peek(fd)
 		return true
 	})
-	return err == nil && there
+	return size, err == nil && peekErr == nil
+}
+
+// peek returns the size in bytes of the datagram that a socket has next. It does not wait.
+func peek(fd uintptr) (size int, err error) {
+	var b [1]byte
+	size, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+	return size, err
 }
 
 // waitGone waits until the peer of nc has closed or reset the connection. A peer

@@ -6,6 +6,6 @@ import "net"
 
 func waitReadable(net.PacketConn) error { return nil }
 
-func isReadable(net.PacketConn) bool { return false }
+func nextSize(net.PacketConn) (size int, ok bool) { return 0, false }
 
 func waitGone(net.Conn) bool { return false }
