@@ -11,8 +11,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// errNotDecided is the reason why dials are plain over which the manager does not decide.
-var errNotDecided = errors.New("the manager does not decide about this")
+// errNotDecided is the reason for plain dials that the manager does not decide about, such
+// as those of Unix sockets or to an address with a zone.
+var errNotDecided = errors.New("the manager does not decide about such dials")
 
 // rawLink makes a Daemon a raw.Link, by which package bsd asks the manager.
 type rawLink struct{ daemon *Daemon }
