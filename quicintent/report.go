@@ -16,7 +16,7 @@ const reportEvery = time.Second
 type ledger struct {
 	begun   quic.ConnectionStats // when the connection came to this network
 	told    quic.ConnectionStats // at the report before
-	connect time.Duration        // until the handshake was complete; 0: it was on another network
+	connect time.Duration        // until the handshake was complete; 0: not known, or it was on another network
 }
 
 // measured tells whether the round-trip times are of packets over the present network.

@@ -216,7 +216,8 @@ func (w *world) run(e errand, ev event) (*outcome, error) {
 	go func() { done <- w.bed.Client.Run(cmd) }()
 	select {
 	case err = <-done:
-		return nil, fmt.Errorf("it ended too early: %w\n%s%s", err, &out, &errs)
+		// If there is no error, the outcome says why too few bytes came.
+		return nil, fmt.Errorf("%w\n%s%s", errors.Join(errors.New("the client ended before a third of the bytes were sent"), err), &out, &errs)
 	case <-w.third:
 	}
 	if err := ev.happen(w.bed); err != nil {
