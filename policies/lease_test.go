@@ -174,6 +174,27 @@ func TestAdaptiveLeasesSmallTransfers(t *testing.T) {
 	}
 }
 
+// Little is tried over a network over which nothing has come yet. A lease does not let
+// clients try more there than the policy would.
+func TestAdaptiveLeasesNoTrial(t *testing.T) {
+	p := newPolicy(t, "adaptive")
+	near := policytest.Prefix("near", "10.0.1.2/24", situation.RTT(1, 1, 0))
+	far := policytest.Prefix("far", "10.0.2.2/24", policytest.Default, situation.RTT(400, 400, 0))
+	r := policytest.Request(policy.SocketConnect, near, far)
+	r.Intents = intent.Set{}.WithCategory(intent.CategoryQuery)
+	left := false
+	for range 16 {
+		d := p.Choose(r)
+		if d.Prefix == near && d.Lease.For != 0 {
+			t.Fatalf("a lease over the untried network: %+v", d.Lease)
+		}
+		left = left || d.Prefix == far
+	}
+	if !left {
+		t.Error("all of them tried the network")
+	}
+}
+
 // A rule that counts connections decides about one connection only.
 func TestRulesThatCountHaveNoLeases(t *testing.T) {
 	for _, rule := range []string{"minimize=prefix.user_connections", "minimize=prefix.default ? or_else(lowest_rtt.program_connections, 0) : 1"} {

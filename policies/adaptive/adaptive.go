@@ -227,10 +227,9 @@ func setup(r *policy.Request, q *policy.Prefix) int {
 // weigh sets the candidates' costs and returns the one with the lowest, the first of
 // equal ones.
 func (p *Policy) weigh(n need) *candidate {
-	top, trusted := 0.0, false
+	top, trusted := 0.0, p.trust()
 	for i := range p.cands {
 		top = max(top, p.cands[i].estimate.capacity)
-		trusted = trusted || p.cands[i].trusted()
 	}
 	best := &p.cands[0]
 	for i := range p.cands {
@@ -243,7 +242,7 @@ func (p *Policy) weigh(n need) *candidate {
 		if c.prefix.Health.State != policy.Up {
 			c.cost += suspicion.Seconds()
 		}
-		if c.unproven = trusted && c.beyondTrial(); c.unproven {
+		if c.unproven = trusted && c.beyondTrial(1); c.unproven {
 			c.cost = math.Inf(1)
 		}
 		if c.cost < best.cost {
@@ -271,12 +270,22 @@ func (c *candidate) trusted() bool {
 	return c.prefix.Default && c.estimate.assumed && c.link.ceiling == 0 && c.prefix.Health.State == policy.Up
 }
 
-// beyondTrial tells whether this transfer is too large to try c, over which no data has
-// ever come: more bytes would be under way there than a sender sends before it waits
-// for an answer.
-func (c *candidate) beyondTrial() bool {
+// trust tells whether one of the candidates is trusted.
+func (p *Policy) trust() bool {
+	for i := range p.cands {
+		if p.cands[i].trusted() {
+			return true
+		}
+	}
+	return false
+}
+
+// beyondTrial tells whether n such transfers are too much to try c, over which no data
+// has ever come: more bytes would be under way there than a sender sends before it
+// waits for an answer.
+func (c *candidate) beyondTrial(n float64) bool {
 	return !c.prefix.Default && c.estimate.assumed && c.prefix.Link.DownRateMax < quiet &&
-		rest(c.link.transfers)+c.transfer.left > predict.InitialWindow
+		rest(c.link.transfers)+n*c.transfer.left > predict.InitialWindow
 }
 
 func (p *Policy) reason(best *candidate) string {

@@ -16,12 +16,13 @@ const leaseUses = 16
 // transfers that earlier decisions have placed, so there is a lease only if these
 // cannot matter. That is so with a single candidate. It is also so for a transfer that
 // fits a first window, if the best network would stay the best with leaseUses more such
-// transfers on it and nothing under way elsewhere.
+// transfers on it and nothing under way elsewhere, and if these are not too much for a
+// network that is still to be tried.
 func (p *Policy) lease(chosen, best *candidate, n need) policy.Lease {
 	if len(p.cands) == 1 {
 		return shape.Lease()
 	}
-	if chosen != best || n.size > predict.InitialWindow {
+	if chosen != best || n.size > predict.InitialWindow || p.trust() && best.beyondTrial(1+leaseUses) {
 		return policy.Lease{}
 	}
 	top := 0.0
