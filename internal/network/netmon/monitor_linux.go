@@ -53,6 +53,7 @@ type Monitor struct {
 	events   *nl.NetlinkSocket
 	poke     chan struct{} // one slot: read the state again
 	hurry    chan struct{} // one slot: read it at once
+	parts    chan struct{} // one slot: parts of it have changed, not only answers
 	changed  atomic.Uint32 // the parts to read again
 	routes   atomic.Bool   // snapshots hold routes
 	current  atomic.Pointer[Snapshot]
@@ -94,7 +95,8 @@ const refresh = 5 * time.Second
 func New(options Options, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{
 		debounce: options.Debounce, log: log,
-		onEvent: func() {}, poke: make(chan struct{}, 1), hurry: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
+		onEvent: func() {}, poke: make(chan struct{}, 1), hurry: make(chan struct{}, 1), parts: make(chan struct{}, 1),
+		subscribers: map[chan struct{}]bool{},
 	}
 	if m.debounce == 0 {
 		m.debounce = 20 * time.Millisecond
@@ -251,6 +253,19 @@ func (m *Monitor) Run(ctx context.Context) error {
 // others. It does not wait after an event that ends connections. It returns false if
 // ctx ended.
 func (m *Monitor) settle(ctx context.Context, p *pace) bool {
+	if m.changed.Load() == 0 && p.busy(time.Now()) {
+		// Only answers may have changed, as after a route to a single destination, and
+		// they were asked for just now. Requests already get the new ones.
+		wait := time.NewTimer(answers)
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		case <-m.parts:
+		case <-m.hurry:
+			notify(m.hurry) // for the wait below
+		}
+		wait.Stop()
+	}
 	wait := time.NewTimer(p.wait(time.Now(), m.debounce))
 	defer wait.Stop()
 	select {
@@ -312,10 +327,7 @@ func (m *Monitor) listen(ctx context.Context) error {
 			}
 			if down {
 				m.wake(parts)
-				select {
-				case m.hurry <- struct{}{}:
-				default:
-				}
+				notify(m.hurry)
 				continue
 			}
 		case ctx.Err() != nil:
@@ -403,8 +415,16 @@ func (m *Monitor) wake(parts part) {
 	m.source.kernel.Void()
 	m.onEvent()
 	m.changed.Or(uint32(parts))
+	if parts != 0 {
+		notify(m.parts)
+	}
+	notify(m.poke)
+}
+
+// notify fills the slot of a channel.
+func notify(c chan<- struct{}) {
 	select {
-	case m.poke <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -426,10 +446,7 @@ func (m *Monitor) update(parts part) (again bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c := range m.subscribers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
+		notify(c)
 	}
 	return again, nil
 }
@@ -441,6 +458,14 @@ type pace struct {
 	cost     time.Duration
 	failures int
 }
+
+// answers is how long to wait before answers alone are asked for again. Each time costs
+// about a millisecond of processor time, and hosts with many routes change ten of them
+// a second.
+const answers = 200 * time.Millisecond
+
+// busy tells whether the last read was only just now.
+func (p *pace) busy(now time.Time) bool { return now.Sub(p.end) < answers }
 
 // wait tells how long to wait before the next read.
 func (p *pace) wait(now time.Time, debounce time.Duration) time.Duration {
