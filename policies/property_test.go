@@ -111,6 +111,9 @@ func drawRequest(t *rapid.T, host []*policy.Prefix) *policy.Request {
 	}
 	r := policytest.Request(rapid.SampledFrom([]policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose}).Draw(t, "kind"), list...)
 	r.Network.Family = family
+	if rapid.IntRange(0, 3).Draw(t, "datagrams") == 0 {
+		r.Network.Transport = policy.Datagram
+	}
 	r.Service = rapid.SampledFrom([]string{"", "80", "443", "https"}).Draw(t, "service")
 	r.Now = policytest.Now().Add(time.Duration(rapid.Int64Range(-1e9, 1e10).Draw(t, "now")))
 	r.App.PID = rapid.Uint32Range(0, 2).Draw(t, "pid")

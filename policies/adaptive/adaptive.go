@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/policies/internal/datagrams"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/recent"
 	"github.com/socket-intents/mamma/policies/internal/shape"
@@ -86,8 +87,9 @@ type candidate struct {
 }
 
 // Choose suggests the prefix on which the transfer costs the least time, where its
-// delay of other transfers counts as well. If that prefix has an idle socket, the
-// socket is reused. A socket that the application bound stays as it is.
+// delay of other transfers counts as well. A stream of datagrams goes where it is heard
+// best. If that prefix has an idle socket, the socket is reused. A socket that the
+// application bound stays as it is.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return shape.Bound(r, policy.ResolveDefault, true)
@@ -100,6 +102,9 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.cands = p.cands[:0]
 	for i := range r.Prefixes {
 		p.cands = append(p.cands, p.candidate(r, i, n))
+	}
+	if datagrams.IsStream(r) {
+		return datagrams.Choose(r, p.capacity)
 	}
 	best := p.weigh(n)
 	chosen := p.explore(best, &user.account)
@@ -123,6 +128,15 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 		d.Lease = policy.Lease{} // the race will show which network is nearer
 	}
 	return d
+}
+
+// capacity returns the rate that the network of the i-th candidate can carry for one more
+// flow; 0 if it has never been loaded.
+func (p *Policy) capacity(i int) policy.BytesPerSecond {
+	if e := &p.cands[i].estimate; !e.assumed {
+		return policy.BytesPerSecond(e.capacity)
+	}
+	return 0
 }
 
 // race tells whether to race handshakes over the chosen network and the next one. That

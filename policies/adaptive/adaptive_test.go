@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/policies/internal/datagrams"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	. "github.com/socket-intents/mamma/policies/internal/situation"
@@ -71,6 +72,31 @@ func TestChoose(t *testing.T) {
 		{"negative size", Size(Request(open, b, a), -5), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
 		{"absurd size", Size(Request(open, a, b), math.MaxInt64), Answer{Prefix: "far", Alternates: "near", Reason: reasonEarliest}, ""},
 	})
+}
+
+// A stream of datagrams goes where it is heard best, whatever the rates are; it needs the
+// rate that is left over.
+func TestStreamOfDatagrams(t *testing.T) {
+	p := Make(New)(t)
+	r := Request(policy.SocketConnect,
+		A(Quality(2, 0.05), Down(12.5e6, 0), SMA(12.5e6, 12.5e6, 12.5e6, 12.5e6)), B(RTT(30, 30, 1), Quality(2, 0), Down(1.25e6, 0), SMA(1.25e6, 1.25e6, 1.25e6, 1.25e6)))
+	r.Network.Transport = policy.Datagram
+	r.Intents = r.Intents.WithCategory(intent.CategoryStream)
+	if d := p.Choose(r); Name(d.Prefix) != "b" || d.Reason != datagrams.Reason || d.Token != 0 {
+		t.Errorf("a call: %+v", d)
+	}
+	r.Intents = r.Intents.WithBitrateBitsPerSecond(50_000_000)
+	if d := p.Choose(r); Name(d.Prefix) != "a" || d.Reason != datagrams.Reason {
+		t.Errorf("more than fits: %+v", d)
+	}
+	r.Intents = intent.Set{}.WithCategory(intent.CategoryQuery)
+	if d := p.Choose(r); d.Reason == datagrams.Reason {
+		t.Errorf("a query: %s", d.Reason)
+	}
+	r.Intents = intent.Set{}.WithCategory(intent.CategoryStream)
+	if r.Network.Transport = policy.Stream; p.Choose(r).Reason == datagrams.Reason {
+		t.Error("TCP counts as datagrams")
+	}
 }
 
 // Transfers under way count before any measurement shows them.

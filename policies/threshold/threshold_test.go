@@ -4,7 +4,9 @@ import (
 	"math"
 	"testing"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/arrival"
+	"github.com/socket-intents/mamma/policies/internal/datagrams"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
@@ -49,6 +51,31 @@ func TestChoose(t *testing.T) {
 		{"configured RTT", Size(Request(open, a, B(Option("srtt_minimum_recent", "5"))), 1000),
 			Answer{Prefix: "b", Alternates: "a", Reason: arrival.ReasonLowRTT}, "<ts>,1000,,0,,0,,,,10.16,,,b_lowrtt"},
 	})
+}
+
+// A stream of datagrams goes where it is heard best, and the prototype's log says nothing
+// of it.
+func TestStreamOfDatagrams(t *testing.T) {
+	p := Make(New)(t)
+	r := Request(policy.SocketConnect, A(Quality(2, 0.05)), B(RTT(50, 60, 1), Quality(2, 0)))
+	r.Network.Transport = policy.Datagram
+	r.Intents = r.Intents.WithCategory(intent.CategoryStream)
+	if d := p.Choose(r); Name(d.Prefix) != "b" || d.Reason != datagrams.Reason || Names(d.Alternates) != "a" {
+		t.Errorf("%+v", d)
+	} else if line := p.(policy.LineLogger).LogLine(r, d); line != "" {
+		t.Errorf("logged as %q", line)
+	}
+	r.Prefixes[1].Options = policy.Options{"download_rate_max_recent": policy.NewOption("1Mbit/s")}
+	r.Intents = r.Intents.WithBitrateBitsPerSecond(4_000_000)
+	if d := p.Choose(r); Name(d.Prefix) != "a" {
+		t.Errorf("more than fits: %+v", d)
+	}
+	r.Network.Transport = policy.Stream
+	if d := p.Choose(r); d.Reason != arrival.ReasonNoSize {
+		t.Errorf("over TCP: %s", d.Reason)
+	} else if p.(policy.LineLogger).LogLine(r, d) == "" {
+		t.Error("the next decision is not logged")
+	}
 }
 
 // These are the figures that mammactl explain shows.

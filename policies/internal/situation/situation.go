@@ -17,6 +17,11 @@ func RTT(minimum, median float64, conns int) func(*policy.Prefix) {
 	return policytest.RoundTrip(Milliseconds(minimum), Milliseconds(median), conns)
 }
 
+// Quality sets by how much round-trip times vary, in milliseconds, and the loss from 0 to 1.
+func Quality(jitter, loss float64) func(*policy.Prefix) {
+	return func(p *policy.Prefix) { p.Stats.RTTVarMedian, p.Stats.LossUp = Milliseconds(jitter), loss }
+}
+
 // Down sets the highest recent and the current download rate in bytes per second.
 func Down(highest, current policy.BytesPerSecond) func(*policy.Prefix) {
 	return policytest.Download(highest, current)
