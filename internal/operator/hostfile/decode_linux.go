@@ -43,8 +43,10 @@ func decodeHeader(b []byte) (h header, attrs []byte, err error) {
 	return h, b[headerLen:], nil
 }
 
+func (h *header) ipv6() bool { return h.family == unix.AF_INET6 }
+
 func (h *header) verb(object string) string {
-	if h.family == unix.AF_INET6 {
+	if h.ipv6() {
 		return object + "6"
 	}
 	return object
@@ -211,135 +213,192 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	kind, ok := types[h.kind]
-	if !ok || h.flags&unix.RTM_F_CLONED != 0 {
+	if _, known := types[h.kind]; !known || h.flags&unix.RTM_F_CLONED != 0 {
 		return nil, false, nil
 	}
-	d, err := netlink.NewAttributeDecoder(attrs)
-	if err != nil {
+	r := newRoute(h)
+	if err := r.read(attrs); err != nil {
 		return nil, false, err
 	}
-	ipv6 := h.family == unix.AF_INET6
-	zero := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if ipv6 {
-		zero = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	if !r.expressible() || r.omitted() {
+		return nil, false, nil
 	}
-	dst, src := zero, netip.Prefix{}
-	var prefSrc netip.Addr
-	var one hop
-	var many []hop
-	var metric, object uint32
-	table := uint32(h.table)
-	expires := int64(-1)
-	var metrics statement
-	pref := ""
+	return r.statement(names), true, nil
+}
+
+// route is what a message of the kernel says about a route.
+type route struct {
+	header
+	dst, src netip.Prefix // src is invalid if the route is for all sources
+	prefSrc  netip.Addr
+	one      hop   // the next hop
+	many     []hop // the next hops of RTA_MULTIPATH, in place of one
+	table    uint32
+	metric   uint32
+	object   uint32 // the next-hop object, in place of one and many; 0: none
+	expires  int64  // in seconds; -1: never
+	pref     string
+	metrics  statement // has only arguments
+}
+
+// newRoute returns a route with the values that hold where a message has no attribute.
+func newRoute(h header) *route {
+	everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if h.ipv6() {
+		everywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return &route{header: h, dst: everywhere, one: hop{flags: byte(h.flags)}, table: uint32(h.table), expires: -1}
+}
+
+// read reads the attributes that follow the header.
+func (r *route) read(attrs []byte) error {
+	d, err := netlink.NewAttributeDecoder(attrs)
+	if err != nil {
+		return err
+	}
 	for d.Next() {
 		switch d.Type() {
 		case unix.RTA_DST:
-			dst, _ = prefixOf(d.Bytes(), h.dstLen)
+			r.dst, _ = prefixOf(d.Bytes(), r.dstLen)
 		case unix.RTA_SRC:
-			src, _ = prefixOf(d.Bytes(), h.srcLen)
+			r.src, _ = prefixOf(d.Bytes(), r.srcLen)
 		case unix.RTA_OIF:
-			one.index = d.Uint32()
+			r.one.index = d.Uint32()
 		case unix.RTA_GATEWAY:
-			one.gateway, _ = netip.AddrFromSlice(d.Bytes())
+			r.one.gateway, _ = netip.AddrFromSlice(d.Bytes())
 		case unix.RTA_VIA:
-			one.gateway = via(d.Bytes())
+			r.one.gateway = via(d.Bytes())
 		case unix.RTA_FLOW:
-			one.flow = d.Uint32()
+			r.one.flow = d.Uint32()
 		case unix.RTA_PRIORITY:
-			metric = d.Uint32()
+			r.metric = d.Uint32()
 		case unix.RTA_PREFSRC:
-			prefSrc, _ = netip.AddrFromSlice(d.Bytes())
+			r.prefSrc, _ = netip.AddrFromSlice(d.Bytes())
 		case unix.RTA_METRICS:
-			d.Nested(metrics.metrics)
+			d.Nested(r.metrics.metrics)
 		case unix.RTA_MULTIPATH:
-			if many, err = decodeNexthops(d.Bytes()); err != nil {
-				return nil, false, err
+			if r.many, err = decodeNexthops(d.Bytes()); err != nil {
+				return err
 			}
 		case unix.RTA_TABLE:
-			table = d.Uint32()
+			r.table = d.Uint32()
 		case unix.RTA_PREF:
-			pref = preferences[d.Uint8()]
+			r.pref = preferences[d.Uint8()]
 		case unix.RTA_CACHEINFO:
-			// This is the third field of struct rta_cacheinfo. It is 0 for routes that
-			// do not expire.
-			if c := d.Bytes(); len(c) >= 12 {
-				if e := int32(hostUint32(c[8:])); e != 0 { //nolint:gosec // it is signed there
-					expires = max(int64(e)/userHZ, 0)
-				}
-			}
+			r.expires = expiry(d.Bytes())
 		case rtaNhID:
-			object = d.Uint32()
+			r.object = d.Uint32()
 		default:
-			one.encap.attribute(d.Type(), d)
+			r.one.encap.attribute(d.Type(), d)
 		}
 	}
-	if err := d.Err(); err != nil {
-		return nil, false, err
+	return d.Err()
+}
+
+// expiry returns in how many seconds a route expires; -1: never. It reads the third field
+// of struct rta_cacheinfo, which is 0 for routes that do not expire.
+func expiry(cacheInfo []byte) int64 {
+	if len(cacheInfo) < 12 {
+		return -1
 	}
-	if object == 0 && slices.ContainsFunc(append(many, one), func(h hop) bool { _, ok := h.encap.text(); return !ok }) {
-		return nil, false, nil // without its encapsulation, the route would be another one
+	e := int32(hostUint32(cacheInfo[8:])) //nolint:gosec // it is signed there
+	if e == 0 {
+		return -1
 	}
-	// The kernel itself makes the routes to this host's own addresses.
-	if h.protocol == unix.RTPROT_KERNEL && (table == unix.RT_TABLE_LOCAL || h.kind == unix.RTN_LOCAL) || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
-		return nil, false, nil
+	return max(int64(e)/userHZ, 0)
+}
+
+// expressible tells whether a statement can say how packets are encapsulated. Without
+// its encapsulation, the route would be another one.
+func (r *route) expressible() bool {
+	if r.object != 0 {
+		return true // the object has the encapsulation
 	}
-	s := &statement{Statement{Verb: h.verb("route")}}
-	usual := uint32(unix.RT_TABLE_MAIN)
-	switch {
-	case h.kind == unix.RTN_LOCAL:
+	return !slices.ContainsFunc(append(r.many, r.one), func(h hop) bool { _, ok := h.encap.text(); return !ok })
+}
+
+// omitted tells whether the route is left out. The kernel itself makes the routes to this
+// host's own addresses and to multicast. An invalid destination cannot be written.
+func (r *route) omitted() bool {
+	if !r.dst.IsValid() || r.dst.Addr().IsMulticast() {
+		return true
+	}
+	own := r.table == unix.RT_TABLE_LOCAL || r.kind == unix.RTN_LOCAL || r.dst.Addr().IsLinkLocalUnicast()
+	return r.protocol == unix.RTPROT_KERNEL && own
+}
+
+// statement writes the route, with the arguments in the order of ip-route(8).
+func (r *route) statement(names linkNames) *Statement {
+	s := &statement{Statement{Verb: r.verb("route")}}
+	r.destination(s)
+	r.way(s, names)
+	if r.prefSrc.IsValid() {
+		s.add("src", r.prefSrc)
+	}
+	if r.metric != 0 {
+		s.add("metric", r.metric)
+	}
+	if r.tos != 0 {
+		s.add("tos", fmt.Sprintf("%#x", r.tos)) // ip(8) always reads it as hexadecimal
+	}
+	s.Args = append(s.Args, r.metrics.Args...)
+	if r.pref != "" && r.pref != "medium" {
+		s.add("pref", r.pref)
+	}
+	if r.expires >= 0 {
+		s.add("expires", r.expires)
+	}
+	if r.object == 0 {
+		for i := range r.many {
+			s.flag("nexthop")
+			s.hop(&r.many[i], r.ipv6(), names)
+		}
+	}
+	return &s.Statement
+}
+
+// destination adds the kind of the route, and which packets it is for.
+func (r *route) destination(s *statement) {
+	if kind := types[r.kind]; kind != "" {
 		s.flag(kind)
-		usual = unix.RT_TABLE_LOCAL
-	case kind != "":
-		s.flag(kind)
-		one.index = 0 // the kernel says lo
 	}
-	to := shown(dst)
-	if dst.Bits() == 0 {
+	to := shown(r.dst)
+	if r.dst.Bits() == 0 {
 		to = "default"
 	}
 	s.add("", to)
-	if src.IsValid() && src.Bits() > 0 {
-		s.add("from", shown(src))
+	if r.src.IsValid() && r.src.Bits() > 0 {
+		s.add("from", shown(r.src))
 	}
-	one.flags = byte(h.flags)
+}
+
+// way adds the next hop, and the table, originator and scope where they are not those
+// that ip(8) assumes.
+func (r *route) way(s *statement, names linkNames) {
+	one, usual := r.one, uint32(unix.RT_TABLE_MAIN)
 	switch {
-	case object != 0:
-		s.add("nhid", object)
-	case len(many) == 0:
-		s.hop(&one, ipv6, names)
+	case r.kind == unix.RTN_LOCAL:
+		usual = unix.RT_TABLE_LOCAL
+	case types[r.kind] != "":
+		one.index = 0 // the kernel says lo
 	}
-	if table != usual {
-		s.add("table", tableName(table))
+	switch {
+	case r.object != 0:
+		s.add("nhid", r.object)
+	case len(r.many) == 0:
+		s.hop(&one, r.ipv6(), names)
 	}
-	s.protocol("proto", h.protocol)
-	if near := !one.gateway.IsValid() && len(many) == 0 && object == 0; !ipv6 && (h.scope != usualScope(h.kind, near) || h.scope == unix.RT_SCOPE_LINK) {
-		s.add("scope", scopeName(int(h.scope)))
+	if r.table != usual {
+		s.add("table", tableName(r.table))
 	}
-	if prefSrc.IsValid() {
-		s.add("src", prefSrc)
+	s.protocol("proto", r.protocol)
+	if r.ipv6() {
+		return // routes of IPv6 have no scope
 	}
-	if metric != 0 {
-		s.add("metric", metric)
+	near := !one.gateway.IsValid() && len(r.many) == 0 && r.object == 0
+	if r.scope != usualScope(r.kind, near) || r.scope == unix.RT_SCOPE_LINK {
+		s.add("scope", scopeName(int(r.scope)))
 	}
-	if h.tos != 0 {
-		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) always reads it as hexadecimal
-	}
-	s.Args = append(s.Args, metrics.Args...)
-	if pref != "" && pref != "medium" {
-		s.add("pref", pref)
-	}
-	if expires >= 0 {
-		s.add("expires", expires)
-	}
-	if object == 0 {
-		for i := range many {
-			s.flag("nexthop")
-			s.hop(&many[i], ipv6, names)
-		}
-	}
-	return &s.Statement, true, nil
 }
 
 // usualScope returns the scope that ip(8) gives to IPv4 routes without one. near means
