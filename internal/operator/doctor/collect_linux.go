@@ -12,19 +12,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
-	"github.com/socket-intents/mamma/internal/network/probe"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/process/systembus"
@@ -55,31 +50,6 @@ type Options struct {
 	// Asked counts the questions, to show the progress. It may be nil.
 	Asked *Asked
 }
-
-// Asked counts questions to gateways and name servers while they run.
-type Asked struct {
-	All  atomic.Int64 // questions begun
-	Done atomic.Int64 // questions answered or given up
-}
-
-// question counts f as a question.
-func (a *Asked) question(f func()) func() error {
-	if a != nil {
-		a.All.Add(1)
-	}
-	return func() error {
-		f()
-		if a != nil {
-			a.Done.Add(1)
-		}
-		return nil
-	}
-}
-
-// askTime bounds each question to a gateway. Neighbours answer within milliseconds. The
-// kernel gives up looking for a neighbour after three seconds (retrans_time_ms,
-// ucast_solicit and mcast_solicit).
-const askTime = 3500 * time.Millisecond
 
 // busTime bounds the questions to the services on the bus, which answer within milliseconds.
 const busTime = 2 * time.Second
@@ -128,126 +98,190 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
 	}
 	defer m.Close()
-	nets := m.Snapshot()
-	heard := o.heard(ctx, cfg)
-	f := Facts{
-		Splits: splits(cfg, nets, heard),
-		Policy: cfg.Policy.Name, ManageRouting: cfg.Routing == config.RoutingManage, MayRoute: o.mayRoute(),
-		BindDevice: cfg.BindDevice != config.BindNever && cfg.Routing != config.RoutingManage,
-		MPTCP:      o.mptcp(),
-	}
-	if f.Table, err = freeTable(m.Kernel(), nets); err != nil {
-		return Facts{}, err
-	}
 	r, err := newRuler(o.Namespace, oracle.EverywhereOf(cfg.FarAway))
 	if err != nil {
 		return Facts{}, err
 	}
 	defer r.close()
-	var refusing []oracle.Route
-	for i, v6 := range []bool{false, true} {
-		list, err := m.Kernel().Refusing(v6)
-		if err != nil {
+	c := &collection{o: &o, cfg: cfg, kernel: m.Kernel(), nets: m.Snapshot(), rules: r, heard: o.heard(ctx, cfg)}
+	for _, step := range []func() error{c.tables, c.selected, c.others, c.diverted} {
+		if err := step(); err != nil {
 			return Facts{}, err
 		}
-		refusing = append(refusing, list...)
-		if l, ok := nets.DefaultEgress(v6); ok {
+	}
+	c.settings()
+	c.blocks()
+	c.ask(ctx)
+	return c.facts, ctx.Err()
+}
+
+// collection gathers facts of one state of the host.
+type collection struct {
+	o      *Options
+	cfg    *config.Config
+	kernel *oracle.Kernel
+	nets   *netmon.Snapshot
+	rules  *ruler
+	heard  *hostfacts.Facts
+
+	facts    Facts
+	refusing []oracle.Route           // the routes to everywhere that refuse
+	managed  map[policy.PrefixID]bool // the prefixes that the configuration selects
+	far      []netmon.Prefix          // those of them that lead to everywhere and may be used
+}
+
+// settings gathers what the configuration and the kernel's switches say.
+func (c *collection) settings() {
+	f, cfg := &c.facts, c.cfg
+	f.Splits = splits(cfg, c.nets, c.heard)
+	f.Policy, f.ManageRouting, f.MayRoute = cfg.Policy.Name, cfg.Routing == config.RoutingManage, c.o.mayRoute()
+	f.MPTCP = c.o.mptcp()
+	f.BindDevice = cfg.BindDevice != config.BindNever && !f.ManageRouting
+	if f.BindDevice && len(f.Prefixes) > 0 {
+		f.DeviceError = c.o.tryDevice(f.Prefixes[0].ID.Interface)
+	}
+}
+
+// tables gathers what the routing tables hold for unbound traffic, and what they have
+// room for.
+func (c *collection) tables() (err error) {
+	f := &c.facts
+	if f.Table, err = freeTable(c.kernel, c.nets); err != nil {
+		return err
+	}
+	for i, v6 := range []bool{false, true} {
+		list, err := c.kernel.Refusing(v6)
+		if err != nil {
+			return err
+		}
+		c.refusing = append(c.refusing, list...)
+		if l, ok := c.nets.DefaultEgress(v6); ok {
 			f.Unbound[i] = l.Name
 		}
-		if f.Metrics[i], f.Refusing[i], err = m.Kernel().Metrics(v6); err != nil {
-			return Facts{}, err
+		if f.Metrics[i], f.Refusing[i], err = c.kernel.Metrics(v6); err != nil {
+			return err
 		}
 	}
-	managed := map[policy.PrefixID]bool{}
-	var chosen []netmon.Prefix
-	refusals := refusalsOf(selection.Select(cfg, nets), nets)
-	for _, n := range selection.Select(cfg, nets) {
-		p := o.prefix(&n.Prefix, nets)
+	return nil
+}
+
+// selected gathers the facts about each prefix that the configuration selects.
+func (c *collection) selected() error {
+	c.managed = map[policy.PrefixID]bool{}
+	list := selection.Select(c.cfg, c.nets)
+	refusals := refusalsOf(list, c.nets)
+	for i := range list {
+		n := &list[i]
+		p := c.o.prefix(&n.Prefix, c.nets)
 		if p.Far && !n.Refused.Refused() {
-			at, err := r.place(&n.Prefix)
-			if err != nil {
-				return Facts{}, err
+			if err := c.place(&p, &n.Prefix); err != nil {
+				return err
 			}
-			p.Priority, p.Suppress, p.Foreign, p.Aside = at.priority, at.suppress, at.foreign(), at.aside(nets)
-			if p.Foreign.Words != "" {
-				p.Past = r.past(at.before)
-			}
-			if p.Remote, err = r.remote(&n.Prefix); err != nil {
-				return Facts{}, err
-			}
-			chosen = append(chosen, n.Prefix)
+			c.far = append(c.far, n.Prefix)
 		}
-		if all := nets.Pieces(p.Addr.Is6()); all.Index != 0 && all.Index != n.Index && all.Table == netmon.TableMain {
-			p.Suppress = max(p.Suppress, all.Longest())
-			p.Mixed = slices.ContainsFunc(all.Others, func(o oracle.Slot) bool { return o.Prefix != n.Prefix.Prefix })
-		}
-		p.ManagedAt, p.Managed = routing.Ruled(&n.Prefix, nets)
-		if b, ok := routing.BarrierOf(&n.Prefix, nets, refusing); ok {
+		c.pieces(&p, &n.Prefix)
+		p.ManagedAt, p.Managed = routing.Ruled(&n.Prefix, c.nets)
+		if b, ok := routing.BarrierOf(&n.Prefix, c.nets, c.refusing); ok {
 			p.Barrier, p.BarrierTable = foreignOf(&b.Rule), b.Table
 		}
-		for _, r := range refusals[p.ID] {
-			switch {
-			case r.Whole:
-				p.Forbidden = foreignOf(&r.Rule)
-			case r.Leads:
-				p.Passed = append(p.Passed, laterOf(&r, n.Prefix.Prefix))
-			default:
-				p.Undone = append(p.Undone, laterOf(&r, n.Prefix.Prefix))
-			}
-		}
-		for _, s := range o.servers(cfg, &n, heard) {
+		p.refusals(refusals[p.ID])
+		for _, s := range c.o.servers(c.cfg, n, c.heard) {
 			p.Servers = append(p.Servers, Server{Addr: s})
 		}
-		managed[p.ID] = true
-		f.Prefixes = append(f.Prefixes, p)
+		c.managed[p.ID] = true
+		c.facts.Prefixes = append(c.facts.Prefixes, p)
 	}
-	for _, p := range nets.Prefixes() {
+	return nil
+}
+
+// place finds out where rules for the prefix n would belong among those of the host, and
+// whether its neighbours are reached.
+func (c *collection) place(p *Prefix, n *netmon.Prefix) error {
+	at, err := c.rules.place(n)
+	if err != nil {
+		return err
+	}
+	p.Priority, p.Suppress, p.Foreign, p.Aside = at.priority, at.suppress, at.foreign(), at.aside(c.nets)
+	if p.Foreign.Words != "" {
+		p.Past = c.rules.past(at.before)
+	}
+	p.Remote, err = c.rules.remote(n)
+	return err
+}
+
+// pieces says which routes of table main must be ignored if another network has
+// everywhere in pieces there.
+func (c *collection) pieces(p *Prefix, n *netmon.Prefix) {
+	all := c.nets.Pieces(p.Addr.Is6())
+	if all.Index == 0 || all.Index == n.Index || all.Table != netmon.TableMain {
+		return
+	}
+	p.Suppress = max(p.Suppress, all.Longest())
+	p.Mixed = slices.ContainsFunc(all.Others, func(o oracle.Slot) bool { return o.Prefix != n.Prefix })
+}
+
+// refusals sorts the rules that refuse some of the prefix's packets, or lead them
+// elsewhere, and would come after mamma's.
+func (p *Prefix) refusals(list []routing.Refusal) {
+	for i := range list {
+		r := &list[i]
+		switch {
+		case r.Whole:
+			p.Forbidden = foreignOf(&r.Rule)
+		case r.Leads:
+			p.Passed = append(p.Passed, laterOf(r, p.ID.Prefix))
+		default:
+			p.Undone = append(p.Undone, laterOf(r, p.ID.Prefix))
+		}
+	}
+}
+
+// others gathers the host's further prefixes: refused ones, those that rules lead into a
+// VPN, and those that are not managed.
+func (c *collection) others() error {
+	f := &c.facts
+	for _, p := range c.nets.Prefixes() {
 		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
-		if p.Refused.Refused() && (managed[id] || leadsFar(&p, nets)) {
-			f.Refused = append(f.Refused, o.prefix(&p, nets))
+		if p.Refused.Refused() && (c.managed[id] || leadsFar(&p, c.nets)) {
+			f.Refused = append(f.Refused, c.o.prefix(&p, c.nets))
 		}
-		if l, ok := nets.Link(p.Led); ok {
-			f.Led = append(f.Led, Led{Prefix: o.prefix(&p, nets), Into: l.Name})
-		} else if err := o.ledAddrs(&f, &p, nets, r); err != nil {
-			return Facts{}, err
+		if l, ok := c.nets.Link(p.Led); ok {
+			f.Led = append(f.Led, Led{Prefix: c.o.prefix(&p, c.nets), Into: l.Name})
+		} else if err := c.ledAddrs(&p); err != nil {
+			return err
 		}
-		if !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback && reachesNeighbours(&p, nets) {
+		if !c.managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback && reachesNeighbours(&p, c.nets) {
 			f.Others = append(f.Others, id)
 		}
 	}
-	for _, b := range selection.Unmatched(cfg, nets) {
+	return nil
+}
+
+// blocks gathers the blocks of the configuration that match no prefix of the host.
+func (c *collection) blocks() {
+	for _, b := range selection.Unmatched(c.cfg, c.nets) {
 		name := fmt.Sprintf("prefix %q", b.Written)
 		if !b.Prefix.IsValid() {
 			name = fmt.Sprintf("interface %q", b.Interface)
 		}
-		block := Block{Name: name, At: fmt.Sprintf("%s:%d", cfg.File, b.Pos.Line)}
-		if l, ok := nets.LinkByName(b.Interface); ok && !l.Up {
-			block.Off, block.Manager = l.Name, o.manager(l.Index, l.Name)
+		block := Block{Name: name, At: fmt.Sprintf("%s:%d", c.cfg.File, b.Pos.Line)}
+		if l, ok := c.nets.LinkByName(b.Interface); ok && !l.Up {
+			block.Off, block.Manager = l.Name, c.o.manager(l.Index, l.Name)
 		}
-		f.Unmatched = append(f.Unmatched, block)
+		c.facts.Unmatched = append(c.facts.Unmatched, block)
 	}
-	if f.Marks, f.Users, err = r.diversions(chosen); err != nil {
-		return Facts{}, err
+}
+
+// diverted gathers the rules that lead some packets of the managed prefixes elsewhere.
+func (c *collection) diverted() (err error) {
+	f := &c.facts
+	if f.Marks, f.Users, err = c.rules.diversions(c.far); err != nil {
+		return err
 	}
 	if len(f.Marks) > 0 {
-		f.Markers, f.MarkersKnown = o.markers()
+		f.Markers, f.MarkersKnown = c.o.markers()
 	}
-	if f.BindDevice && len(f.Prefixes) > 0 {
-		f.DeviceError = o.tryDevice(f.Prefixes[0].ID.Interface)
-	}
-	var g errgroup.Group
-	for i := range f.Prefixes {
-		p := &f.Prefixes[i]
-		if !p.Link {
-			continue
-		}
-		g.Go(o.Asked.question(func() { o.askGateway(ctx, p, nets) }))
-		for j := range p.Servers {
-			g.Go(o.Asked.question(func() { o.askServer(ctx, p, &p.Servers[j]) }))
-		}
-	}
-	_ = g.Wait() // a failed question is a fact, too
-	return f, ctx.Err()
+	return nil
 }
 
 // leadsFar tells whether a route leads to everywhere by a prefix's interface, whatever comes
@@ -269,7 +303,8 @@ func reachesNeighbours(p *netmon.Prefix, nets *netmon.Snapshot) bool {
 
 // ledAddrs adds those addresses of a prefix that rules lead into a VPN. The first
 // address is handled elsewhere.
-func (o *Options) ledAddrs(f *Facts, p *netmon.Prefix, nets *netmon.Snapshot, r *ruler) error {
+func (c *collection) ledAddrs(p *netmon.Prefix) error {
+	r := c.rules
 	for _, a := range p.Addrs[1:] {
 		if !slices.ContainsFunc(r.rules, func(x oracle.Rule) bool { return x.Source.IsValid() && x.Source.Contains(a) && !routing.Ours(&x) }) {
 			continue // it goes where the first one goes
@@ -278,13 +313,13 @@ func (o *Options) ledAddrs(f *Facts, p *netmon.Prefix, nets *netmon.Snapshot, r 
 		if err != nil {
 			return err
 		}
-		if !nets.IntoVPN(p, &w) {
+		if !c.nets.IntoVPN(p, &w) {
 			continue
 		}
-		l, _ := nets.Link(w.Index)
-		led := Led{Prefix: o.prefix(p, nets), Into: l.Name, Other: true}
+		l, _ := c.nets.Link(w.Index)
+		led := Led{Prefix: c.o.prefix(p, c.nets), Into: l.Name, Other: true}
 		led.Addr = a
-		f.Led = append(f.Led, led)
+		c.facts.Led = append(c.facts.Led, led)
 	}
 	return nil
 }
@@ -345,107 +380,6 @@ func (o *Options) servers(cfg *config.Config, n *selection.Network, heard *hostf
 	return slices.DeleteFunc(list, func(s netip.AddrPort) bool {
 		return s.Addr().Is4() != a.Is4() || s.Addr().IsLoopback() != a.IsLoopback()
 	})
-}
-
-func (o *Options) via(p *Prefix) probe.Via {
-	v := probe.Via{Source: p.Addr, Dial: o.Dial}
-	// This is what mamma does: with a bound device, the kernel skips rules that refuse.
-	if p.Far && p.Egress != p.ID.Interface {
-		v.Device = p.ID.Interface
-	}
-	return v
-}
-
-func (o *Options) askServer(ctx context.Context, p *Prefix, s *Server) {
-	if err := probe.DNS(ctx, o.via(p), []netip.AddrPort{s.Addr}); err != nil {
-		s.Error = reason(err)
-	}
-}
-
-// askGateway tests whether a gateway answers. First it sends a datagram, which shows
-// whether a packet filter of this host lets packets out. Then it connects to the port
-// that gateways serve most often. A gateway that refuses the connection has answered,
-// too.
-func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapshot) {
-	if !p.Gateway.IsValid() || p.Gateway.Is4() != p.Addr.Is4() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	to, v := p.Gateway, o.via(p)
-	if to.IsLinkLocalUnicast() {
-		// From a global address, the gateway's answer would have to be routed.
-		to = to.WithZone(p.ID.Interface)
-		own := slices.IndexFunc(nets.Prefixes(), func(q netmon.Prefix) bool {
-			return q.Interface == p.ID.Interface && q.Prefix.Addr().Is6() && q.Scope == netmon.ScopeLink
-		})
-		if own < 0 {
-			return
-		}
-		v.Source = nets.Prefixes()[own].Addrs[0].WithZone(p.ID.Interface)
-	}
-	const dnsPort = 53
-	at := netip.AddrPortFrom(to, dnsPort)
-	err := probe.Datagram(ctx, v, at)
-	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
-		err = probe.TCP(ctx, v, at)
-	}
-	switch {
-	case err == nil, errors.Is(err, unix.EHOSTUNREACH) && o.neighbour(p.ID.Interface, p.Gateway, nets):
-		p.GatewayState = GatewayAnswers
-		return
-	case errors.Is(err, unix.EHOSTUNREACH):
-		p.GatewayState = GatewayUnreachable
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EINVAL):
-		p.GatewayState = GatewayFiltered
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.ETIMEDOUT):
-		p.GatewayState = GatewaySilent
-	default:
-		return
-	}
-	p.GatewayError = reason(err)
-}
-
-// neighbour tells whether the link-layer address of a gateway is known. If so, the
-// gateway itself has refused, by an ICMP message as firewalls send (RFC 1122, section
-// 3.2.2.1). This must be asked because the kernel returns the same error for a
-// neighbour that it does not find.
-func (o *Options) neighbour(iface string, gateway netip.Addr, nets *netmon.Snapshot) bool {
-	l, ok := nets.LinkByName(iface)
-	if !ok {
-		return false
-	}
-	ns := netns.None()
-	if o.Namespace != 0 {
-		ns = netns.NsHandle(o.Namespace)
-	}
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return false
-	}
-	defer h.Close()
-	list, err := h.NeighList(l.Index, netlink.FAMILY_ALL)
-	return err == nil && slices.ContainsFunc(list, func(n netlink.Neigh) bool {
-		a, _ := netip.AddrFromSlice(n.IP)
-		const known = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT | unix.NUD_NOARP
-		return a.Unmap() == gateway.WithZone("") && n.State&known != 0
-	})
-}
-
-// reason returns the end of an error's text, without the addresses, which are shown
-// elsewhere.
-func reason(err error) string {
-	var e *net.OpError
-	if errors.As(err, &e) {
-		if e.Timeout() {
-			return "no answer in time"
-		}
-		return e.Err.Error()
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer in time"
-	}
-	return err.Error()
 }
 
 // reversePath returns the effective rp_filter of an interface: the larger one of its
