@@ -212,6 +212,17 @@ const (
 
 func (r Routing) String() string { return nameOf(routings, r) }
 
+// OnDown says what becomes of established connections on a network that is down.
+type OnDown uint8
+
+// The values of on_down.
+const (
+	OnDownKeep  OnDown = iota // they wait until the network works again, or they time out
+	OnDownReset               // they end with an error, so that their programs connect anew
+)
+
+func (o OnDown) String() string { return nameOf(onDowns, o) }
+
 // ProbeWhen says when networks are probed.
 type ProbeWhen uint8
 

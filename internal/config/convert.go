@@ -169,6 +169,9 @@ func (w *writer) block(b Block, original bool) {
 	if b.BudgetReset != nil {
 		w.line("budget_reset = %d", *b.BudgetReset)
 	}
+	if b.OnDown != nil {
+		w.text("on_down", b.OnDown.String())
+	}
 	if b.LinkDNS != nil {
 		w.line("link_dns = %t", *b.LinkDNS)
 	}

@@ -161,6 +161,10 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 			to.BudgetReset = new(int)
 			h.integer(to.BudgetReset, 1, 31)(a, where)
 		},
+		"on_down": func(a *hclsyntax.Attribute, where string) {
+			to.OnDown = new(OnDown)
+			into(h, to.OnDown, oneOf(onDowns))(a, where)
+		},
 		"link_dns":   func(a *hclsyntax.Attribute, where string) { to.LinkDNS = new(bool); h.boolean(to.LinkDNS)(a, where) },
 		"nameserver": listInto(h, &to.Nameservers, parseNameserver, false),
 		"resolvconf": into(h, &to.ResolvConf, parsePath),

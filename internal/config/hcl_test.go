@@ -73,6 +73,10 @@ func TestHCLSettings(t *testing.T) {
 		{"prefix \"192.0.2.0/24\" {\n  budget = \"1.5GB\"\n  budget_reset = 31\n  link_dns = false\n}", block(Block{
 			Prefix: network, Budget: &budget, BudgetReset: &reset, LinkDNS: &no,
 		})},
+		{"interface \"wlan0\" {\n  on_down = \"reset\"\n}", func(c *Config) {
+			down := OnDownReset
+			c.Blocks = []Block{{Interface: "wlan0", Written: "wlan0", OnDown: &down}}
+		}},
 		{"log {\n  level = \"debug\"\n  format = \"json\"\n}", func(c *Config) { c.Log = Log{slog.LevelDebug, LogJSON} }},
 		{"log {}", func(*Config) {}},
 		{"sampling {\n  interval = \"1.5s\"\n}", func(c *Config) { c.Sampling.Interval = 1500 * time.Millisecond }},

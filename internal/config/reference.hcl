@@ -299,6 +299,17 @@ prefix "192.0.2.0/24" {
   # the calendar month has no such day, the month of the budget begins
   # on the last day. Default: 1.
   budget_reset = 1
+  # What becomes of established TCP connections while this network is
+  # down. "keep": they wait until the network works again, or until
+  # their programs or the kernel give up. "reset": when the network has
+  # been down for a second and another network works, mamma ends them
+  # with an error (ECONNABORTED), so that their programs can connect
+  # anew at once: at most 256 a second, and those of one network at most
+  # every 30 seconds. Mamma leaves these connections alone: those that
+  # have heard from their peer since then, those to this host, those to
+  # neighbours while the link works, and those of Multipath TCP. "reset"
+  # needs CAP_NET_ADMIN. Default: "keep".
+  on_down = "keep"
   # Whether mamma asks the name servers that systemd has for the
   # interface, if this block names none. Default: true; in files of the
   # Socket Intents prototype, false.

@@ -28,6 +28,7 @@ type Block struct {
 	Cost        *policy.Cost
 	Budget      *Bytes
 	BudgetReset *int
+	OnDown      *OnDown
 	LinkDNS     *bool
 	Nameservers []netip.AddrPort
 	ResolvConf  string
@@ -89,6 +90,8 @@ type PrefixSettings struct {
 	// no block says when; the month then begins on the first.
 	Budget      Bytes
 	BudgetReset int
+	// OnDown says what becomes of established connections while the network is down.
+	OnDown OnDown
 	// LinkDNS tells whether to ask the name servers that systemd has for the interface,
 	// if Nameservers and ResolvConf give none. It is nil if no block says anything.
 	LinkDNS *bool
@@ -157,6 +160,9 @@ func (s *PrefixSettings) merge(b *Block) {
 	}
 	if b.BudgetReset != nil {
 		s.BudgetReset = *b.BudgetReset
+	}
+	if b.OnDown != nil {
+		s.OnDown = *b.OnDown
 	}
 	if b.LinkDNS != nil {
 		s.LinkDNS = b.LinkDNS

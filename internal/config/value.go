@@ -29,6 +29,7 @@ var (
 	}
 	routings   = []choice[Routing]{{"leave", RoutingLeave}, {"manage", RoutingManage}}
 	probeWhens = []choice[ProbeWhen]{{"doubt", ProbeDoubt}, {"always", ProbeAlways}, {"never", ProbeNever}}
+	onDowns    = []choice[OnDown]{{"keep", OnDownKeep}, {"reset", OnDownReset}}
 	logLevels  = []choice[slog.Level]{
 		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/network/reset"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -30,6 +31,7 @@ type current struct {
 	health     *healthWatch
 	budgets    *budgets
 	paths      *paths
+	resets     *reset.Resetter
 	measureAll bool            // measure all networks of the host, and not only the managed ones
 	publishTo  func(*mam.View) // called with every View, one call at a time
 	rerouted   chan struct{}   // one slot; filled when the kernel's routes may have to change
@@ -199,6 +201,7 @@ func (c *current) publishLocked() *mam.View {
 	for _, p := range prefixes {
 		p.Health = judged.health[p.ID]
 	}
+	c.resets.Networks(resettable(c.list, prefixes, c.snapshot), c.local)
 	c.budgets.apply(prefixes)
 	own, other := c.domains.route(c.list, c.lookups, lookup{c.resolvers.unbound})
 	v := &mam.View{

@@ -17,6 +17,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/network/reset"
 	"github.com/socket-intents/mamma/internal/operator/busname"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
@@ -79,6 +80,7 @@ type Daemon struct {
 	health   *healthWatch          // whether they work
 	budgets  *budgets              // what is left of their budgets
 	paths    *paths                // MPTCP's paths
+	resets   *reset.Resetter       // ends connections on networks that are down
 	current  *current              // all of that, and the configuration, as Views
 	manager  *mam.Manager          // decides on the Views
 	server   *mam.Server           // serves clients
@@ -159,6 +161,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
+	d.resets = reset.New(nil, d.log)
 	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Policy) })
 	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
@@ -168,6 +171,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
 		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
+	d.metrics.AddResets(d.resets.Ended)
 	options := mam.Options{
 		Logger: d.log, Trace: d.opts.Trace, Keep: cfg.Decisions.Keep,
 		OnReport: d.reported, OnFlow: d.flow, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided,
@@ -195,7 +199,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.current = &current{
-		nets: d.nets, sampler: d.sampler, flows: d.flows, census: d.census, attached: d.attached, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
+		nets: d.nets, sampler: d.sampler, flows: d.flows, census: d.census, attached: d.attached, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths, resets: d.resets,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1), routed: &routeState{},
 	}
 }
@@ -385,6 +389,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return suspend.Watch(ctx, d.resumed) })
 	g.Go(func() error { return d.facts.resumed(ctx, func() { d.resumed(0) }) })
 	g.Go(func() error { return d.health.run(ctx) })
+	g.Go(func() error { return d.resets.Run(ctx) })
 	g.Go(func() error { return d.budgets.run(ctx) })
 	g.Go(func() error { return d.attached.run(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })

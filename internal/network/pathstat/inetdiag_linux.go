@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
 // Numbers of linux/inet_diag.h and net/tcp_states.h that x/sys lacks.
@@ -13,10 +15,7 @@ const (
 	tcpdiagGetSock   = 18 // TCPDIAG_GETSOCK
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY
 	inetDiagInfo     = 2  // INET_DIAG_INFO
-	inetDiagBytecode = 1  // INET_DIAG_REQ_BYTECODE
 	inetDiagMsgLen   = 72 // struct inet_diag_msg
-	bcJump           = 1  // INET_DIAG_BC_JMP
-	bcSourceCond     = 7  // INET_DIAG_BC_S_COND
 	tcpListen        = 10 // TCP_LISTEN
 	timerRetransmit  = 1  // idiag_timer: for retransmission
 
@@ -193,7 +192,7 @@ func legacyRequest(addrs []netip.Addr) []byte {
 	binary.NativeEndian.PutUint16(b[4:], tcpdiagGetSock)
 	b[headerLen+3] = 1 << (inetDiagInfo - 1)
 	binary.NativeEndian.PutUint32(b[headerLen+52:], diagStates)
-	return appendFilter(b, addrs)
+	return sockdiag.AppendFilter(b, addrs)
 }
 
 // familyRequest makes a header and a struct inet_diag_req_v2.
@@ -204,46 +203,5 @@ func familyRequest(family byte, addrs []netip.Addr) []byte {
 	b[headerLen+1] = unix.IPPROTO_TCP
 	b[headerLen+2] = 1 << (inetDiagInfo - 1)
 	binary.NativeEndian.PutUint32(b[headerLen+4:], diagStates)
-	return appendFilter(b, addrs)
-}
-
-// maxFilter is the greatest number of addresses that the kernel filters by. The kernel
-// compares one after another, so with many addresses it is cheaper to sort out sockets
-// here.
-const maxFilter = 32
-
-// appendFilter appends a program for the kernel. By it the kernel skips sockets with
-// other local addresses before it collects their figures, which is most of the cost.
-// The kernel compares IPv4 addresses with mapped ones, too.
-func appendFilter(b []byte, addrs []netip.Addr) []byte {
-	if len(addrs) == 0 || len(addrs) > maxFilter {
-		return b
-	}
-	// For each address there is a condition and, if it holds, a jump to the end of the
-	// program, which accepts the socket. A jump beyond the end rejects it.
-	var program []byte
-	var jumps []int
-	for i, a := range addrs {
-		a = a.Unmap()
-		family := byte(unix.AF_INET)
-		if a.Is6() {
-			family = unix.AF_INET6
-		}
-		size := 4 + 8 + a.BitLen()/8
-		program = append(program, bcSourceCond, byte(size))
-		program = binary.NativeEndian.AppendUint16(program, uint16(size+4))
-		program = append(program, family, byte(a.BitLen()), 0, 0)
-		program = binary.NativeEndian.AppendUint32(program, 0xFFFFFFFF) // any port
-		program = append(program, a.AsSlice()...)
-		if i < len(addrs)-1 {
-			jumps = append(jumps, len(program))
-			program = append(program, bcJump, 4, 0, 0)
-		}
-	}
-	for _, at := range jumps {
-		binary.NativeEndian.PutUint16(program[at+2:], uint16(len(program)-at))
-	}
-	b = binary.NativeEndian.AppendUint16(b, uint16(attrLen+len(program)))
-	b = binary.NativeEndian.AppendUint16(b, inetDiagBytecode)
-	return append(b, program...)
+	return sockdiag.AppendFilter(b, addrs)
 }

@@ -1,0 +1,170 @@
+package system
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+const onDownConf = `
+probe {
+  when     = "always"
+  target   = "tcp://192.0.2.1:80"
+  interval = "1s"
+}
+interface "wlan0" {
+  name    = "home"
+  default = true
+  on_down = %q
+}
+interface "wwan0" {
+  name = "mobile"
+}
+policy "sample" {}
+scopes {
+  cgroup_root = %q
+  pin_dir     = "/proc/self/fd/3/mamma"
+}
+scope "web" {
+  unit   = "web.service"
+  prefer = "network=home"
+}
+`
+
+// ownTimeout is after how many seconds a program gives up by itself.
+const ownTimeout = "20"
+
+// When a network falls silent, on_down = "reset" makes the programs on it begin anew over
+// the other network: curl in the midst of a download, and ssh whose connection is idle.
+// Without it, curl waits for its own time-out.
+func TestOnDown(t *testing.T) {
+	for _, what := range []string{"keep", "reset"} {
+		t.Run(what, func(t *testing.T) {
+			s := newScopeStage(t, "")
+			if err := os.WriteFile(s.conf, fmt.Appendf(nil, onDownConf, what, s.root.Path), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			begun := make(chan struct{}, 1)
+			s.bed.Service.HTTP.Mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+				tick := time.NewTicker(20 * time.Millisecond)
+				defer tick.Stop()
+				for !s.overMobile(r.RemoteAddr) {
+					if _, err := fmt.Fprintln(w, "slow"); err != nil {
+						return
+					}
+					_ = http.NewResponseController(w).Flush()
+					select {
+					case begun <- struct{}{}:
+					default:
+					}
+					select {
+					case <-r.Context().Done():
+						return
+					case <-tick.C:
+					}
+				}
+			})
+			d := s.start()
+			shell := s.idleShell()
+			if shell != nil {
+				stage.Until(t, "ssh is connected", func() bool { return strings.Contains(shell.Out.String(), "from 10.1.") })
+			}
+			args := []string{"-sS", "-o", filepath.Join(t.TempDir(), "out"), "http://192.0.2.1/slow"}
+			if what == "keep" {
+				args = append(args, "--max-time", ownTimeout)
+			} else {
+				args = append(args, "--retry", "9", "--retry-all-errors", "--retry-delay", "1")
+			}
+			cmd := exec.Command("curl", args...)
+			s.web.Put(cmd)
+			curl := stage.Launch(t, s.bed.Client, cmd)
+			select {
+			case <-begun:
+			case <-time.After(stage.Patience):
+				t.Fatalf("curl does not begin\n%s%s", curl.Log, d.Log)
+			}
+			undo, err := s.bed.Client.Drop(testbed.Incoming, "wlan0")
+			if err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+			defer func() { _ = undo() }()
+			silence := time.Now()
+			select {
+			case <-curl.Exited():
+			case <-time.After(3 * stage.Patience):
+				t.Fatalf("curl does not end\n%s%s", curl.Log, d.Log)
+			}
+			code := curl.Cmd.ProcessState.ExitCode()
+			if what == "keep" {
+				if code != 28 || strings.Contains(d.Log.String(), "ended connections") {
+					t.Errorf("curl: exit status %d, want 28 of its own time-out\n%s%s", code, curl.Log, d.Log)
+				}
+				t.Logf("curl waits for its own time-out: %v after the silence", time.Since(silence).Round(time.Millisecond))
+				if shell != nil && strings.Contains(shell.Out.String(), "from 10.2.") {
+					t.Error("ssh has connected anew")
+				}
+				return
+			}
+			if code != 0 {
+				t.Errorf("curl: exit status %d\n%s%s", code, curl.Log, d.Log)
+			}
+			for _, r := range s.bed.Service.HTTP.Requests() {
+				if r.Path == "/slow" && r.Network == "wwan0" {
+					t.Logf("curl tries again over wwan0 %v after the silence", r.Time.Sub(silence).Round(time.Millisecond))
+				}
+			}
+			if shell != nil {
+				stage.Until(t, "ssh connects anew", func() bool { return strings.Contains(shell.Out.String(), "from 10.2.") })
+				t.Logf("ssh is connected over wwan0 %v after the silence at most", time.Since(silence).Round(time.Millisecond))
+			}
+		})
+	}
+}
+
+// overMobile tells whether an address with port is the host's on the network mobile.
+func (s *scopeStage) overMobile(address string) bool { return strings.HasPrefix(address, "10.2.") }
+
+// idleShell keeps an ssh connection open that carries nothing after its beginning, and
+// connects anew whenever it ends, as autossh(1) does. Its output has a line for each
+// connection. It is nil if there is no ssh or no sshd.
+func (s *scopeStage) idleShell() *stage.Process {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	key := filepath.Join(dir, "key")
+	sshd, err := exec.LookPath("/usr/sbin/sshd")
+	if _, missing := exec.LookPath("ssh"); err != nil || missing != nil || os.Geteuid() != 0 {
+		return nil
+	}
+	if _, err := os.Stat("/run/sshd"); err != nil {
+		return nil // sshd wants it
+	}
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		s.t.Logf("ssh-keygen: %v\n%s", err, out)
+		return nil
+	}
+	// The server ends sessions of clients that are silent, so that none outlives the test.
+	serve := exec.Command(sshd, "-D", "-e", "-f", "/dev/null", "-p", "2222", "-h", key, "-o", "AuthorizedKeysFile="+key+".pub", "-o", "StrictModes=no",
+		"-o", "UsePAM=no", "-o", "PidFile=none", "-o", "PermitRootLogin=yes", "-o", "ClientAliveInterval=1", "-o", "ClientAliveCountMax=3")
+	server := stage.Launch(s.t, s.bed.Service.Namespace, serve)
+	stage.Until(s.t, "sshd listens", func() bool { return strings.Contains(server.Log.String(), "listening") })
+	cmd := exec.Command("sh", "-c", `while :; do ssh -F none -i `+key+` -p 2222 -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 192.0.2.1 'echo "from $SSH_CONNECTION"; exec cat'; sleep 1; done`)
+	if _, err := cmd.StdinPipe(); err != nil { // which stays open, so cat does not end
+		s.t.Fatal(err)
+	}
+	s.web.Put(cmd)
+	p := stage.Launch(s.t, s.bed.Client, cmd)
+	s.t.Cleanup(func() { // ssh outlives its shell
+		if err := os.WriteFile(filepath.Join(s.web.Path, "cgroup.kill"), []byte("1"), 0); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return p
+}
