@@ -78,9 +78,9 @@ func TestConnectionsOfWhoAsks(t *testing.T) {
 	said("wlan0 0 false", "wwan0 0 false", "wlan0 0 true", "wwan0 0 true")
 
 	ended := policy.Connection{Token: 7}
-	d.ConnectionEnded(ended, v.Prefixes[1].ID, "test")
-	d.ConnectionEnded(ended, v.Prefixes[1].ID, "another")
-	d.ConnectionEnded(ended, policy.PrefixID{}, "test")
+	d.ConnectionEnded(ended, v.Prefixes[1].ID, v.Runner.self)
+	d.ConnectionEnded(ended, v.Prefixes[1].ID, host(p).Runner.self) // as after a reload
+	d.ConnectionEnded(ended, policy.PrefixID{}, v.Runner.self)
 	said("ended 7 wwan0", "ended 0 wwan0", "ended 7 nowhere")
 
 	v2 := host(p)

@@ -265,8 +265,8 @@ func (c *conn) leased() {
 		if u.Connected > 0 && c.m.opts.OnReport != nil {
 			c.m.opts.OnReport(rec)
 		}
-		if rec.Decision.Token != 0 {
-			observe(c.m, c.m.View(), func(o policy.LeaseObserver) { o.Leased(rec.Decision.Token, u.Uses, now) })
+		if v := c.m.View(); rec.Decision.Token != 0 && v.Runner != nil && v.Runner.self == rec.Decider {
+			observe(c.m, v, func(o policy.LeaseObserver) { o.Leased(rec.Decision.Token, u.Uses, now) })
 		}
 	}
 	c.msg.Lease, c.msg.Leased = nil, list[:0]

@@ -216,7 +216,7 @@ func (rq *request) record() Record {
 		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode, Reports: rq.reports,
 	}
 	if rq.view.Runner != nil {
-		rec.Policy = rq.view.Runner.Name
+		rec.Policy, rec.Decider = rq.view.Runner.Name, rq.view.Runner.self
 	}
 	if p := rq.asked.BoundPrefix; p != nil {
 		rec.BoundPrefix = p.ID

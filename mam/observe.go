@@ -39,13 +39,13 @@ func observe[O any](m *Manager, v *View, tell func(O)) {
 }
 
 // ConnectionEnded tells a policy that is a ConnectionObserver that a connection has
-// ended. The connection went over the prefix with the ID over, and policyName made the
-// decision for it. ConnectionEnded fills in c.Prefix, and returns when the policy has
-// processed the call.
-func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, policyName string) {
+// ended. The connection went over the prefix with the ID over, and by made the decision
+// for it. ConnectionEnded fills in c.Prefix, and returns when the policy has processed the
+// call.
+func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, by Decider) {
 	v := m.View()
 	observe(m, v, func(o policy.ConnectionObserver) {
-		if v.Runner.Name != policyName {
+		if v.Runner.self != by {
 			c.Token = 0
 		}
 		for _, p := range v.Prefixes {
@@ -62,7 +62,12 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
-	observe(m, v, func(o policy.Observer) { o.Ended(x) })
+	observe(m, v, func(o policy.Observer) {
+		if v.Runner.self != rec.Decider {
+			x.Token = 0
+		}
+		o.Ended(x)
+	})
 }
 
 // transferOf joins a client's report with the decision that the report is about.

@@ -51,9 +51,13 @@ func TestObserver(t *testing.T) {
 	report(wire.Transfer{Candidate: 1, Bytes: 5, Flags: wire.TransferReused | wire.TransferPartial})
 	report(wire.Transfer{Candidate: 7})
 	report(wire.Transfer{Candidate: -1})
+	_, _ = v.Runner.call(nil, func(policy.Policy) {})
+	v2 := host(p) // made again, as at a reload: the token means another decision now
+	d.Publish(v2)
+	report(wire.Transfer{Bytes: 3})
 	id[15]++ // an unknown id
 	report(wire.Transfer{Bytes: 1})
-	_, _ = v.Runner.call(nil, func(policy.Policy) {}) // waits until no call is under way
+	_, _ = v2.Runner.call(nil, func(policy.Policy) {}) // waits until no call is under way
 	same := func(x policy.Transfer) policy.Transfer {
 		x.Token, x.Host, x.Kind, x.Port = 42, "four.test", policy.SocketConnect, 0
 		return x
@@ -63,7 +67,9 @@ func TestObserver(t *testing.T) {
 		same(policy.Transfer{Prefix: v.Prefixes[0], Bytes: 1000, Duration: 2000 * us, Connect: 30 * us, RTT: 40 * us, MinRTT: 50 * us, Predicted: time.Second}),
 		same(policy.Transfer{Prefix: v.Prefixes[1], Bytes: 5, Reused: true, Partial: true, Predicted: time.Minute}),
 		same(policy.Transfer{}), same(policy.Transfer{}),
+		same(policy.Transfer{Prefix: v2.Prefixes[0], Bytes: 3, Predicted: time.Second}),
 	}
+	want[4].Token = 0
 	byID := cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })
 	if diff := cmp.Diff(want, p.ended, byID, cmpopts.IgnoreFields(policy.Transfer{}, "App", "End", "Intents", "Remote"), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("user %d: (-want +got)\n%s", os.Getuid(), diff)

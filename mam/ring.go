@@ -36,6 +36,7 @@ type Record struct {
 	// in the decision, and perhaps refused it.
 	Selected bool
 	Policy   string
+	Decider  Decider         // the policy itself
 	Decision policy.Decision // its Socket is always nil; see Reused
 	Refused  bool            // the client was told not to connect, because of Decision.Only
 	Reused   bool            // the client uses an idle socket again

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/socket-intents/mamma/policy"
 )
@@ -33,6 +34,7 @@ type Runner struct {
 	Name   string
 	policy policy.Policy
 	log    *slog.Logger
+	self   Decider
 
 	// turn holds a token while a call runs. An abandoned call keeps the token for ever.
 	turn chan struct{}
@@ -56,11 +58,21 @@ const abandoned = 1 << 63
 
 // NewRunner makes the Runner of p. From then on only the Runner may call p.
 func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
-	return &Runner{
+	r := &Runner{
 		Name: name, policy: p, log: log,
 		turn: make(chan struct{}, 1), retired: make(chan struct{}), epoch: time.Now(),
 	}
+	r.self = Decider{weak.Make(r)}
+	return r
 }
+
+// Decider says which policy made a decision. A policy that was made again, as at a
+// reload, is another one: it does not know the tokens of the one before. The zero value
+// is no policy. Deciders can be compared, and do not keep a policy in memory.
+type Decider struct{ runner weak.Pointer[Runner] }
+
+// Decider identifies the policy of r.
+func (r *Runner) Decider() Decider { return r.self }
 
 // Panics tells how often the policy has panicked.
 func (r *Runner) Panics() uint64 { return r.panics.Load() }

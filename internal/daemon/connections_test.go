@@ -56,7 +56,7 @@ func TestConnectionsOfUsers(t *testing.T) {
 	pass()
 	rec := &mam.Record{
 		ID: uuid.New(), Time: time.Now(), Kind: policy.SocketConnect, App: app, Host: "www.example.net", Reports: true,
-		Policy: "accountant", Decision: policy.Decision{Prefix: wwan, Token: 42},
+		Policy: "accountant", Decider: v.Runner.Decider(), Decision: policy.Decision{Prefix: wwan, Token: 42},
 	}
 	d.decided(rec)
 	if got := counts(); got != "[{0 0} {1 1}]" {

@@ -162,7 +162,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
 	d.resets = reset.New(nil, d.log)
-	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Policy) })
+	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Decider) })
 	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
 		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,

@@ -34,7 +34,7 @@ const (
 type Ended struct {
 	policy.Connection // its Prefix is nil
 	Over              policy.PrefixID
-	Policy            string // policy whose decision led to it
+	Decider           mam.Decider // the policy whose decision led to it
 }
 
 // Census counts connections. It is safe for concurrent use, except that Begin,
@@ -82,7 +82,7 @@ type program struct {
 type connection struct {
 	id       uuid.UUID
 	app      policy.App
-	policy   string
+	decider  mam.Decider
 	token    uint64
 	host     string
 	remote   netip.AddrPort
@@ -223,7 +223,7 @@ func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection 
 		return nil
 	}
 	k := &connection{
-		id: rec.ID, app: rec.App, policy: rec.Policy, token: rec.Decision.Token, host: rec.Host, remote: rec.Remote, asked: rec.Time,
+		id: rec.ID, app: rec.App, decider: rec.Decider, token: rec.Decision.Token, host: rec.Host, remote: rec.Remote, asked: rec.Time,
 	}
 	c.tracked[k.id] = k
 	c.ofUser[uid]++
@@ -399,7 +399,7 @@ func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
 		case !complete, k.pass == 0 && k.reported >= c.pass: // the pass may have been beyond its place in the list when it opened
 		default:
 			ended = append(ended, Ended{
-				policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.policy,
+				policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.decider,
 			})
 			c.forgetLocked(k)
 		}
