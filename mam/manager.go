@@ -44,6 +44,11 @@ type Options struct {
 	// sees them in order. It must return at once, and may keep pointers to prefixes
 	// only. May be nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
+	// OnTransfer is called when a client has reported how a transfer went, before the
+	// policy is told. policyName is that of the policy that decided about it. OnTransfer
+	// may be called by several goroutines at once. It must return at once, and may keep
+	// the pointer to the prefix only. May be nil.
+	OnTransfer func(policyName string, t *policy.Transfer)
 	// OnReport is called when a client has reported the outcome of a decision. May be
 	// nil.
 	OnReport func(Record)

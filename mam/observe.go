@@ -62,6 +62,9 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
+	if m.opts.OnTransfer != nil {
+		m.opts.OnTransfer(rec.Policy, x)
+	}
 	observe(m, v, func(o policy.Observer) {
 		if v.Runner.self != rec.Decider {
 			x.Token = 0

@@ -1,6 +1,7 @@
 package mam
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -34,7 +35,10 @@ func (p *pupil) Ended(t *policy.Transfer) { p.ended = append(p.ended, *t) }
 func TestObserver(t *testing.T) {
 	p := &pupil{}
 	v := host(p)
-	d := start(t, v, Options{})
+	var noted []string
+	d := start(t, v, Options{OnTransfer: func(name string, x *policy.Transfer) {
+		noted = append(noted, fmt.Sprint(name, " ", x.Token, " ", x.Bytes))
+	}})
 	d.Measured(time.Now())
 	c := d.dial(t)
 	m := socketConnectTo("four.test", "443")
@@ -70,6 +74,9 @@ func TestObserver(t *testing.T) {
 		same(policy.Transfer{Prefix: v2.Prefixes[0], Bytes: 3, Predicted: time.Second}),
 	}
 	want[4].Token = 0
+	if diff := cmp.Diff([]string{"test 42 1000", "test 42 5", "test 42 0", "test 42 0", "test 42 3"}, noted); diff != "" {
+		t.Errorf("noted (-want +got)\n%s", diff)
+	}
 	byID := cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })
 	if diff := cmp.Diff(want, p.ended, byID, cmpopts.IgnoreFields(policy.Transfer{}, "App", "End", "Intents", "Remote"), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("user %d: (-want +got)\n%s", os.Getuid(), diff)

@@ -8,8 +8,9 @@ import (
 )
 
 // Observer is implemented by policies that learn between requests. Its methods are
-// called in the policy's turn, like Choose, so never two at once. Recordings hold
-// decisions but not these calls: in a replay a policy learns at decisions only.
+// called in the policy's turn, like Choose, so never two at once. Recordings hold the
+// transfers, and a replay tells the policy of them. They do not hold all measurements: in
+// a replay, Measured is called before each decision, with the networks of its request.
 type Observer interface {
 	// Measured tells of new measurements, some ten times a second while something
 	// changes. The prefixes are all managed ones, usable or not. The slice belongs to

@@ -178,7 +178,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
-		options.OnCall = d.recorder.Note
+		options.OnCall, options.OnTransfer = d.recorder.Note, d.recorder.NoteTransfer
 	}
 	options.Generations, options.OnLeased = d.openPage(), d.leased
 	d.manager = mam.New(options)

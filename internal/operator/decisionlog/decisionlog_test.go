@@ -50,6 +50,13 @@ func TestRoundTrip(t *testing.T) {
 				e.Reset()
 			}
 			want = append(want, &Entry{Policy: name, Request: r, Decision: d})
+			if rapid.Bool().Draw(t, "ended") {
+				x := drawTransfer(t, host)
+				if file, err = e.AppendTransfer(file, name, x); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, &Entry{Policy: name, Transfer: x})
+			}
 		}
 		in := NewReader(bytes.NewReader(file))
 		for _, w := range want {
@@ -179,6 +186,11 @@ func FuzzReader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(file)
+	if file, err = e.AppendTransfer(nil, "adaptive", &policy.Transfer{Token: 7, Prefix: busy(0).Prefixes[0], Bytes: 1000, End: time.Unix(1, 2)}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file)
+	f.Add([]byte(`{"transfer":{"policy":"p","kind":"connect","intents":{"filesize":-1},"duration_ns":-5,"prefix":3}}`))
 	f.Add([]byte(`{"prefix":{"n":0,"options":[{"name":"a","text":"b","value":"NaN"}]}}` + "\n" + `{"decision":{"policy":{"base64":"/w=="},"kind":"resolve","prefixes":[0],"answer":{"alternates":[0,0]}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in := NewReader(bytes.NewReader(b))
@@ -190,6 +202,17 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				return
 			}
+			var e Encoder
+			if entry.Transfer != nil {
+				again, err := e.AppendTransfer(nil, entry.Policy, entry.Transfer)
+				if err != nil {
+					continue
+				}
+				if _, err := NewReader(bytes.NewReader(again)).Next(); err != nil {
+					t.Fatalf("%v in %s", err, again)
+				}
+				continue
+			}
 			seen := map[policy.PrefixID]*policy.Prefix{}
 			for _, p := range append(entry.Request.Prefixes, entry.Decision.Alternates...) {
 				if other := seen[p.ID]; other != nil && other != p {
@@ -197,7 +220,6 @@ func FuzzReader(f *testing.F) {
 				}
 				seen[p.ID] = p
 			}
-			var e Encoder
 			again, err := e.Append(nil, entry.Policy, entry.Request, entry.Decision)
 			if err != nil {
 				continue // figures beyond a line, or times beyond the year 9999

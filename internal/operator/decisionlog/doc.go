@@ -35,6 +35,14 @@
 // "NaN", "+Inf" or "-Inf". A text that is not UTF-8 is written as
 // {"base64": "..."}.
 //
+//	{"transfer": {"policy": "adaptive", "token": 7, "prefix": 0, "kind": "socketconnect",
+//	  "app": {"uid": 1000, "pid": 4711}, "host": "www.example.net", "port": 443,
+//	  "bytes": 10000, "duration_ns": 41000000, "end": "2026-01-02T03:04:05.719Z"}}
+//
+// is a transfer that a client has reported after its end, for policies that learn from
+// these. The members are those of policy.Transfer. The token is that of the decision that
+// the named policy made for it.
+//
 // Lines are at most MaxLine bytes long, those of prefixes 64 KiB.
 //
 // Prefixes stand on lines of their own to keep the file small. With four prefixes

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -30,19 +31,56 @@ func (e *Encoder) Reset() { *e = Encoder{} }
 // line would be longer than MaxLine, or that the request has too many prefixes. Then
 // nothing is appended, and the next line begins a new part, as after Reset.
 func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Decision) ([]byte, error) {
+	// Room is made for all prefixes of the request at once, so that no number is reused
+	// while the request still refers to it.
+	return e.lines(b, "a decision", len(r.Prefixes)+len(r.Sockets)+2, func(number numbers) line {
+		out := encodeRequest(r, number)
+		out.Policy = text(name)
+		// An answer refers to prefixes of its request. If it names a prefix of another
+		// request, the prefix of the same name in this request is meant, if any.
+		out.Answer = encodeAnswer(r, d, func(p *policy.Prefix) *int {
+			if p == nil {
+				return nil
+			}
+			if known, ok := e.numbers[p.ID]; ok {
+				return &known.n
+			}
+			return nil
+		})
+		return line{Decision: out}
+	})
+}
+
+// AppendTransfer appends the lines for a transfer that has ended. The policy of that name
+// had decided about it. An error means what it means for Append.
+func (e *Encoder) AppendTransfer(b []byte, name string, t *policy.Transfer) ([]byte, error) {
+	return e.lines(b, "a transfer", 1, func(number numbers) line {
+		return line{Transfer: &transfer{
+			Policy: text(name), Token: t.Token, Prefix: number(t.Prefix), App: encodeApp(t.App), Kind: word(kinds, t.Kind), Intents: encodeIntents(t.Intents),
+			Host: text(t.Host), Remote: t.Remote, Port: t.Port, Reused: t.Reused, Partial: t.Partial, Bytes: t.Bytes,
+			Duration: t.Duration, Connect: t.Connect, RTT: t.RTT, MinRTT: t.MinRTT, Predicted: t.Predicted, End: t.End,
+		}}
+	})
+}
+
+// numbers returns the number of a prefix, and nil for nil. It describes the prefix first
+// if the file does not have it as it is now.
+type numbers func(*policy.Prefix) *int
+
+// lines appends a line that last makes, after lines for the prefixes that it needs. These
+// are at most that many. what says what the line is about, in an error.
+func (e *Encoder) lines(b []byte, what string, prefixes int, last func(numbers) line) ([]byte, error) {
 	begin := len(b)
-	b, err := e.append(b, name, r, d)
+	b, err := e.append(b, prefixes, last)
 	if err != nil {
 		e.Reset()
-		return b[:begin], fmt.Errorf("encode a decision: %w", err)
+		return b[:begin], fmt.Errorf("encode %s: %w", what, err)
 	}
 	return b, nil
 }
 
-func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Decision) (_ []byte, err error) {
-	// Room is made for all prefixes of the request at once, so that no number is reused
-	// while the request still refers to it.
-	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+2 > maxPrefixes {
+func (e *Encoder) append(b []byte, prefixes int, last func(numbers) line) (_ []byte, err error) {
+	if e.begun && len(e.numbers)+prefixes > maxPrefixes {
 		e.Reset()
 	}
 	if !e.begun {
@@ -51,7 +89,7 @@ func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Deci
 			return b, err
 		}
 	}
-	number := func(p *policy.Prefix) *int {
+	out := last(func(p *policy.Prefix) *int {
 		if p == nil || err != nil {
 			return nil
 		}
@@ -65,27 +103,14 @@ func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Deci
 			b, err = appendLine(b, line{Prefix: encodePrefix(known.n, p)}, maxPrefixLine)
 		}
 		return &known.n
-	}
-	out := encodeRequest(r, number)
-	out.Policy = text(name)
+	})
 	if err != nil {
 		return b, err
 	}
 	if len(e.numbers) > maxPrefixes {
 		return b, fmt.Errorf("more than %d prefixes", maxPrefixes)
 	}
-	// An answer refers to prefixes of its request. If it names a prefix of another
-	// request, the prefix of the same name in this request is meant, if any.
-	out.Answer = encodeAnswer(r, d, func(p *policy.Prefix) *int {
-		if p == nil {
-			return nil
-		}
-		if known, ok := e.numbers[p.ID]; ok {
-			return &known.n
-		}
-		return nil
-	})
-	return appendLine(b, line{Decision: out}, MaxLine)
+	return appendLine(b, out, MaxLine)
 }
 
 func appendLine(b []byte, l line, limit int) ([]byte, error) {
@@ -131,17 +156,11 @@ func encodeLink(s policy.LinkStats) linkStats {
 	}
 }
 
-func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decision {
+func encodeRequest(r *policy.Request, number numbers) *decision {
 	out := &decision{
 		Now: r.Now, Kind: word(kinds, r.Kind), Transport: word(transports, r.Network.Transport), Family: word(families, r.Network.Family),
 		Host: text(r.Host), Service: text(r.Service), Port: r.Port, Remote: r.Remote, Bound: r.Bound,
-		App: app{r.App.UID, r.App.PID, text(r.App.Command), text(r.App.Executable)},
-	}
-	for o, v := range r.Intents.All() {
-		if out.Intents == nil {
-			out.Intents = map[string]int64{}
-		}
-		out.Intents[o.String()] = v
+		App: encodeApp(r.App), Intents: encodeIntents(r.Intents),
 	}
 	for _, p := range r.Prefixes {
 		if n := number(p); n != nil {
@@ -162,7 +181,22 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 	return out
 }
 
-func encodeAnswer(r *policy.Request, d policy.Decision, number func(*policy.Prefix) *int) answer {
+func encodeApp(a policy.App) app {
+	return app{a.UID, a.PID, text(a.Command), text(a.Executable)}
+}
+
+func encodeIntents(s intent.Set) map[string]int64 {
+	var out map[string]int64
+	for o, v := range s.All() {
+		if out == nil {
+			out = map[string]int64{}
+		}
+		out[o.String()] = v
+	}
+	return out
+}
+
+func encodeAnswer(r *policy.Request, d policy.Decision, number numbers) answer {
 	out := answer{Prefix: number(d.Prefix), Only: d.Only, Multipath: d.Multipath, Race: d.Race, Token: d.Token, Resolution: word(resolutions, d.Resolution), Reason: text(d.Reason)}
 	if l := d.Lease; l != (policy.Lease{}) {
 		out.Lease = &lease{l.For, l.Uses, l.Bytes, l.Measured, l.AnyName, uint32(l.Ignored), l.Sizes.From, l.Sizes.To}

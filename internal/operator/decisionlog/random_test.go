@@ -181,3 +181,13 @@ func draw(t *rapid.T, host []*policy.Prefix) (*policy.Request, policy.Decision) 
 	}
 	return r, d
 }
+
+// drawTransfer draws a transfer over one of the host's prefixes, or over none.
+func drawTransfer(t *rapid.T, host []*policy.Prefix) *policy.Transfer {
+	var x policy.Transfer
+	fill(t, reflect.ValueOf(&x).Elem())
+	if n := rapid.IntRange(-1, len(host)-1).Draw(t, "over"); n >= 0 {
+		x.Prefix = host[n]
+	}
+	return &x
+}

@@ -12,12 +12,13 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Entry is one call of a policy.
+// Entry is a decision of a policy, or a transfer that has ended.
 type Entry struct {
-	Line     int    // in the file, from 1
-	Policy   string // its name
-	Request  *policy.Request
-	Decision policy.Decision // its Socket points into Request.Sockets
+	Line     int              // in the file, from 1
+	Policy   string           // the name of the policy that decided, or had decided
+	Request  *policy.Request  // nil: the entry is a transfer
+	Decision policy.Decision  // its Socket points into Request.Sockets
+	Transfer *policy.Transfer // nil: the entry is a decision
 }
 
 // LineError says what is wrong with a line.
@@ -47,7 +48,7 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 64<<10), prefixes: map[int]*policy.Prefix{}}
 }
 
-// Next returns the next decision, and io.EOF after the last one. After a *LineError
+// Next returns the next decision or transfer, and io.EOF after the last one. After a *LineError
 // the caller can call Next again for the lines that follow. Other errors come from
 // the underlying reader.
 func (r *Reader) Next() (*Entry, error) {
@@ -94,7 +95,7 @@ func (r *Reader) line() ([]byte, error) {
 	}
 }
 
-// decode returns the decision of a line, nil if the line has none.
+// decode returns the entry of a line, nil if the line has none.
 func (r *Reader) decode(b []byte) (*Entry, error) {
 	var l line
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -105,22 +106,25 @@ func (r *Reader) decode(b []byte) (*Entry, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the object")
 	}
-	switch {
-	case l.Log != nil && l.Prefix == nil && l.Decision == nil:
+	switch l {
+	case line{}:
+	case line{Log: l.Log}:
 		if l.Log.Version != version {
 			return nil, fmt.Errorf("version %d of the format is not known, only %d", l.Log.Version, version)
 		}
 		clear(r.prefixes)
 		return nil, nil
-	case l.Prefix != nil && l.Log == nil && l.Decision == nil:
+	case line{Prefix: l.Prefix}:
 		if len(b) > maxPrefixLine {
 			return nil, fmt.Errorf("a prefix in %d bytes, more than %d", len(b), maxPrefixLine)
 		}
 		return nil, r.decodePrefix(l.Prefix)
-	case l.Decision != nil && l.Log == nil && l.Prefix == nil:
+	case line{Decision: l.Decision}:
 		return r.decodeDecision(l.Decision)
+	case line{Transfer: l.Transfer}:
+		return r.decodeTransfer(l.Transfer)
 	}
-	return nil, errors.New(`wants one of "log", "prefix" and "decision"`)
+	return nil, errors.New(`wants one of "log", "prefix", "decision" and "transfer"`)
 }
 
 func (r *Reader) decodePrefix(in *prefix) error {
@@ -207,7 +211,7 @@ func (r *Reader) decodeDecision(in *decision) (*Entry, error) {
 func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 	out := &policy.Request{
 		Now: in.Now, Host: string(in.Host), Service: string(in.Service), Port: in.Port, Remote: in.Remote, Bound: in.Bound, Aside: in.Aside,
-		App: policy.App{UID: in.App.UID, PID: in.App.PID, Command: string(in.App.Command), Executable: string(in.App.Executable)},
+		App: decodeApp(in.App),
 	}
 	var errs [6]error
 	out.Kind, errs[0] = value[policy.Kind](kinds, "kind", in.Kind)
@@ -219,12 +223,9 @@ func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	for name, v := range in.Intents {
-		o, ok := intentOf(name)
-		if !ok {
-			return nil, fmt.Errorf("unknown intent %q", name)
-		}
-		out.Intents = out.Intents.With(o, v)
+	var err error
+	if out.Intents, err = decodeIntents(in.Intents); err != nil {
+		return nil, err
 	}
 	if n := len(in.DestStats); n != 0 && n != len(in.Prefixes) {
 		return nil, fmt.Errorf("%d destination statistics for %d prefixes", n, len(in.Prefixes))
@@ -244,6 +245,33 @@ func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 			return nil, err
 		}
 		out.Sockets = append(out.Sockets, policy.Socket{FD: s.FD, Local: s.Local, Prefix: p, Multipath: s.Multipath})
+	}
+	return out, nil
+}
+
+func (r *Reader) decodeTransfer(in *transfer) (*Entry, error) {
+	out := &policy.Transfer{
+		Token: in.Token, App: decodeApp(in.App), Host: string(in.Host), Remote: in.Remote, Port: in.Port, Reused: in.Reused, Partial: in.Partial, Bytes: in.Bytes,
+		Duration: in.Duration, Connect: in.Connect, RTT: in.RTT, MinRTT: in.MinRTT, Predicted: in.Predicted, End: in.End,
+	}
+	var errs [3]error
+	out.Kind, errs[0] = value[policy.Kind](kinds, "kind", in.Kind)
+	out.Prefix, errs[1] = r.prefix(in.Prefix)
+	out.Intents, errs[2] = decodeIntents(in.Intents)
+	return &Entry{Policy: string(in.Policy), Transfer: out}, errors.Join(errs[:]...)
+}
+
+func decodeApp(in app) policy.App {
+	return policy.App{UID: in.UID, PID: in.PID, Command: string(in.Command), Executable: string(in.Executable)}
+}
+
+func decodeIntents(in map[string]int64) (out intent.Set, _ error) {
+	for name, v := range in {
+		o, ok := intentOf(name)
+		if !ok {
+			return out, fmt.Errorf("unknown intent %q", name)
+		}
+		out = out.With(o, v)
 	}
 	return out, nil
 }

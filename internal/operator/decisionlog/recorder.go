@@ -16,13 +16,13 @@ import (
 // decisions with all that they refer to.
 const MinSize = 128 << 10
 
-// queueLength is how many decisions may wait for the file. At 10 000 decisions a
+// queueLength is how many entries may wait for the file. At 10 000 decisions a
 // second, the queue bridges 100 ms. A decision holds what its client sent: mostly
 // some hundred bytes, at most 16 kB.
 const queueLength = 1024
 
-// Recorder writes decisions to a file, off the request path. A decision that finds
-// the queue full is dropped and counted.
+// Recorder writes decisions and transfers to a file, off the request path. What finds the
+// queue full is dropped and counted.
 //
 // The file, and one older part of it named with ".1" at its end, together stay
 // below a size. The file holds what programs did on the network, so only its owner
@@ -41,11 +41,12 @@ type Recorder struct {
 	failed  bool // an error was reported since the last success
 }
 
-// noted is a call of a policy that waits to be written.
+// noted is a decision or a transfer that waits to be written.
 type noted struct {
 	policy   string
 	request  policy.Request
 	decision policy.Decision
+	transfer *policy.Transfer // nil: a decision
 }
 
 // NewRecorder makes a Recorder that writes to the file at path, and keeps to size bytes
@@ -66,7 +67,7 @@ func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision)
 		r.dropped.Add(1)
 		return
 	}
-	n := noted{name, *request, d}
+	n := noted{policy: name, request: *request, decision: d}
 	n.request.Prefixes = slices.Clone(request.Prefixes)
 	n.request.DestStats = slices.Clone(request.DestStats)
 	n.request.Connections = slices.Clone(request.Connections)
@@ -77,6 +78,18 @@ func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision)
 			n.decision.Socket = &n.request.Sockets[i]
 		}
 	}
+	r.put(n)
+}
+
+// NoteTransfer records a transfer that has ended. The policy of that name had decided
+// about it. NoteTransfer returns at once, keeps t.Prefix, and copies everything else. It
+// is safe for concurrent use.
+func (r *Recorder) NoteTransfer(name string, t *policy.Transfer) {
+	x := *t
+	r.put(noted{policy: name, transfer: &x})
+}
+
+func (r *Recorder) put(n noted) {
 	select {
 	case r.queue <- n:
 	default:
@@ -84,7 +97,7 @@ func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision)
 	}
 }
 
-// Dropped counts the decisions that were not recorded.
+// Dropped counts the decisions and transfers that were not recorded.
 func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
 
 // Run writes until ctx ends and everything noted by then is written. The error
@@ -139,11 +152,16 @@ func (r *Recorder) tryWrite(n *noted) error {
 		if opened && size > 0 {
 			r.buf = append(r.buf, '\n') // a crash may have left an incomplete line
 		}
-		if r.buf, err = r.encoder.Append(r.buf, n.policy, &n.request, n.decision); err != nil {
+		if n.transfer != nil {
+			r.buf, err = r.encoder.AppendTransfer(r.buf, n.policy, n.transfer)
+		} else {
+			r.buf, err = r.encoder.Append(r.buf, n.policy, &n.request, n.decision)
+		}
+		if err != nil {
 			return err
 		}
 		if int64(len(r.buf)) > r.size {
-			return fmt.Errorf("a decision in %d bytes does not fit into a file of %d", len(r.buf), r.size)
+			return fmt.Errorf("an entry in %d bytes does not fit into a file of %d", len(r.buf), r.size)
 		}
 		if size == 0 || size+int64(len(r.buf)) <= r.size {
 			return r.file.WriteLine(r.buf)

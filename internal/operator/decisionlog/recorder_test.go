@@ -89,6 +89,21 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
+// Transfers are recorded as well.
+func TestRecorderTransfers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "decisions.jsonl")
+	r := NewRecorder(path, 1<<20, nil)
+	r.NoteTransfer("adaptive", &policy.Transfer{Token: 7, Bytes: 1000})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ended); err != nil {
+		t.Error(err)
+	}
+	if list := entries(t, path); len(list) != 1 || list[0].Policy != "adaptive" || list[0].Transfer.Bytes != 1000 {
+		t.Errorf("%+v", list)
+	}
+}
+
 func TestRecorderBound(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.jsonl")
 	const n = 200
@@ -136,7 +151,7 @@ func TestRecorderRefuses(t *testing.T) {
 	r := NewRecorder(path, 0, slog.New(slog.NewTextHandler(&log, nil)))
 	for i := range 3 {
 		q := busy(i)
-		r.write(&noted{"p", *q, answerTo(q)})
+		r.write(&noted{policy: "p", request: *q, decision: answerTo(q)})
 	}
 	if r.Dropped() != 3 || strings.Count(log.String(), "chmod 600") != 1 {
 		t.Errorf("dropped %d\n%s", r.Dropped(), &log)
@@ -145,7 +160,7 @@ func TestRecorderRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := busy(9)
-	r.write(&noted{"p", *q, answerTo(q)})
+	r.write(&noted{policy: "p", request: *q, decision: answerTo(q)})
 	r.file.Close()
 	if got := entries(t, path); len(got) != 1 {
 		t.Errorf("%d entries", len(got))

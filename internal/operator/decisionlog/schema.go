@@ -31,6 +31,7 @@ type line struct {
 	Log      *header   `json:"log,omitempty"`
 	Prefix   *prefix   `json:"prefix,omitempty"`
 	Decision *decision `json:"decision,omitempty"`
+	Transfer *transfer `json:"transfer,omitempty"`
 }
 
 type header struct {
@@ -177,6 +178,27 @@ type app struct {
 	PID        uint32 `json:"pid"`
 	Command    text   `json:"command,omitempty"`
 	Executable text   `json:"executable,omitempty"`
+}
+
+type transfer struct {
+	Policy    text             `json:"policy"`
+	Token     uint64           `json:"token,omitempty"`
+	Prefix    *int             `json:"prefix,omitempty"`
+	App       app              `json:"app,omitzero"`
+	Kind      string           `json:"kind"`
+	Intents   map[string]int64 `json:"intents,omitempty"`
+	Host      text             `json:"host,omitempty"`
+	Remote    netip.Addr       `json:"remote,omitzero"`
+	Port      uint16           `json:"port,omitempty"`
+	Reused    bool             `json:"reused,omitempty"`
+	Partial   bool             `json:"partial,omitempty"`
+	Bytes     uint64           `json:"bytes,omitempty"`
+	Duration  time.Duration    `json:"duration_ns,omitempty"`
+	Connect   time.Duration    `json:"connect_ns,omitempty"`
+	RTT       time.Duration    `json:"rtt_ns,omitempty"`
+	MinRTT    time.Duration    `json:"min_rtt_ns,omitempty"`
+	Predicted time.Duration    `json:"predicted_ns,omitempty"`
+	End       time.Time        `json:"end,omitzero"`
 }
 
 type answer struct {

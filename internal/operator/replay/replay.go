@@ -57,10 +57,17 @@ func Run(in io.Reader, s *Subject, each func(*Result) error, bad func(*decisionl
 		case err != nil:
 			return err
 		}
+		if e.Transfer != nil {
+			if err := s.tell(e.Policy, e.Transfer); err != nil {
+				return fmt.Errorf("line %d: %w", e.Line, err)
+			}
+			continue
+		}
 		asked, d, err := s.ask(e.Request)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", e.Line, err)
 		}
+		s.own.remember(&e.Decision, e.Policy, &d)
 		result := compare(e, asked, d, s.Name)
 		if err := each(result); err != nil {
 			return err

@@ -22,6 +22,7 @@ type Subject struct {
 	// policies look at the prefixes when they are made. It is nil after that.
 	remake func([]*policy.Prefix) (policy.Policy, error)
 	config *config.Config // nil: prefixes are as recorded
+	own    tokens
 	// adapted holds the prefixes in use with the settings of the configuration.
 	adapted map[*policy.Prefix]*policy.Prefix
 }
@@ -157,6 +158,9 @@ func (s *Subject) ask(r *policy.Request) (asked *policy.Request, d policy.Decisi
 		}
 		s.remake = nil
 	}
+	if o, ok := s.policy.(policy.Observer); ok {
+		o.Measured(asked.Prefixes, asked.Now)
+	}
 	if r.Kind != policy.Resolve {
 		d = s.policy.Choose(asked)
 		if d.Prefix != nil && !slices.Contains(asked.Prefixes, d.Prefix) && d.Prefix != asked.BoundPrefix {
@@ -179,9 +183,7 @@ func (s *Subject) adapt(r *policy.Request) *policy.Request {
 	if s.config == nil {
 		return r
 	}
-	if s.adapted == nil || len(s.adapted) > maxAdapted {
-		s.adapted = map[*policy.Prefix]*policy.Prefix{}
-	}
+	s.makeRoom()
 	q := *r
 	q.BoundPrefix, q.StandIn = s.prefix(r.BoundPrefix), s.prefix(r.StandIn)
 	q.Prefixes = make([]*policy.Prefix, len(r.Prefixes))
@@ -193,6 +195,14 @@ func (s *Subject) adapt(r *policy.Request) *policy.Request {
 		q.Sockets[i].Prefix = s.prefix(q.Sockets[i].Prefix)
 	}
 	return &q
+}
+
+// makeRoom forgets adapted prefixes if there are many. One request never holds two copies
+// of the same prefix, so it is not called in the middle of one.
+func (s *Subject) makeRoom() {
+	if s.adapted == nil || len(s.adapted) > maxAdapted {
+		s.adapted = map[*policy.Prefix]*policy.Prefix{}
+	}
 }
 
 func (s *Subject) prefix(p *policy.Prefix) *policy.Prefix {

@@ -79,6 +79,9 @@ func ask(loader *plugin.Loader, q *question) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+		if e.Request == nil {
+			continue
+		}
 		d := policy.Decision{}
 		if c, ok := p.(policy.ResolveChooser); ok && e.Request.Kind == policy.Resolve {
 			d = c.ChooseResolver(e.Request)
