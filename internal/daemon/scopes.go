@@ -3,9 +3,12 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
@@ -13,6 +16,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/scopes"
+	"github.com/socket-intents/mamma/internal/scopes/pins"
 )
 
 // newScopes makes what places connections of programs that take no part.
@@ -130,14 +134,29 @@ func selectionText(w config.Want) string {
 	return w.Degree.String() + " " + w.Kind.String() + " " + w.Name
 }
 
+// inCgroup2 tells whether dir is a directory of cgroup2, or cannot be looked at.
+func inCgroup2(dir string) bool {
+	var fs unix.Statfs_t
+	err := unix.Statfs(dir, &fs)
+	return errors.Is(err, unix.EACCES) || err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
 func listOf(list []string) []string { return append([]string{}, list...) }
 
 // scopeDoubts tells of scopes that match nothing on this host, or permit no network, for
-// reasons that do not pass.
+// reasons that do not pass, and of directories that scopes cannot use.
 func scopeDoubts(cfg *config.Config) (warnings []string) {
 	names := map[string]bool{}
 	for i := range cfg.Blocks {
 		names[cfg.Blocks[i].Name] = true
+	}
+	if dir := cfg.Placing.Pins; dir != "" && dir != config.Off {
+		if err := pins.Check(dir); err != nil {
+			warnings = append(warnings, fmt.Sprintf("%s: pin_dir in scopes: no connection is placed while mamma does not run: %v", cfg.File, err))
+		}
+	}
+	if dir := cfg.Placing.Root; dir != "" && !inCgroup2(dir) {
+		warnings = append(warnings, fmt.Sprintf("%s: cgroup_root in scopes: %s is no directory of cgroup2: no connection of a scope is placed", cfg.File, dir))
 	}
 	for i := range cfg.Scopes {
 		s := &cfg.Scopes[i]

@@ -57,13 +57,61 @@ func usable(f *os.File) error {
 	if err := errors.Join(unix.Fstat(int(f.Fd()), &st), unix.Fstatfs(int(f.Fd()), &fs)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
-	switch {
-	case fs.Type != unix.BPF_FS_MAGIC:
-		return fmt.Errorf("%w: %s is not in a BPF file system (mount -t bpf bpf %s)", ErrUnusable, f.Name(), filepath.Dir(f.Name()))
-	case int(st.Uid) != os.Geteuid():
+	if err := judge(f.Name(), &st, &fs); err != nil {
+		return err
+	}
+	if int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("%w: %s belongs to user %d", ErrUnusable, f.Name(), st.Uid)
+	}
+	return nil
+}
+
+// judge tells what is wrong with a directory for whatever user keeps links there.
+func judge(dir string, st *unix.Stat_t, fs *unix.Statfs_t) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("%w: %s is no directory", ErrUnusable, dir)
+	case fs.Type != unix.BPF_FS_MAGIC:
+		return fmt.Errorf("%w: %s is not in a BPF file system (mount -t bpf bpf %s)", ErrUnusable, dir, filepath.Dir(dir))
 	case st.Mode&0o022 != 0:
-		return fmt.Errorf("%w: others can write to %s", ErrUnusable, f.Name())
+		return fmt.Errorf("%w: others can write to %s", ErrUnusable, dir)
+	}
+	return nil
+}
+
+// Check tells whether Open would find something wrong with the directory, without making
+// it. The user may be another one than the one who will call Open, so Check passes over
+// whose the directory is, and over what this user may not look at.
+func Check(dir string) error {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	err := unix.Lstat(dir, &st)
+	if errors.Is(err, unix.ENOENT) {
+		return checkParent(dir)
+	}
+	if err == nil {
+		err = unix.Statfs(dir, &fs)
+	}
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrUnusable, dir, err)
+	}
+	return judge(dir, &st, &fs)
+}
+
+// checkParent tells whether Open can make the directory dir.
+func checkParent(dir string) error {
+	var fs unix.Statfs_t
+	parent := filepath.Dir(dir)
+	switch err := unix.Statfs(parent, &fs); {
+	case errors.Is(err, unix.EACCES):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrUnusable, parent, err)
+	case fs.Type != unix.BPF_FS_MAGIC:
+		return fmt.Errorf("%w: %s is not in a BPF file system (mount -t bpf bpf %s)", ErrUnusable, dir, parent)
 	}
 	return nil
 }
