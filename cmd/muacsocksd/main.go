@@ -118,10 +118,16 @@ func untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func check(ctx context.Context, path string, stdout io.Writer) error {
-	if err := proxy.Check(ctx, path); err != nil {
+	warnings, err := proxy.Check(ctx, path)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(stdout, "%s: no errors\n", path)
+	for _, w := range warnings {
+		if _, err := fmt.Fprintf(stdout, "warning: %s: %s\n", path, w); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(stdout, "%s: no errors\n", path)
 	return err
 }
 

@@ -76,13 +76,13 @@ func (h *hclFile) fileSettings() map[string]setter {
 		"socket":         into(h, &c.Socket, parseSocketPath),
 		"control_socket": into(h, &c.ControlSocket, parseSocketPath),
 		"control_group":  h.numbered(&c.ControlGroup, parseName),
-		"compat_socket":  into(h, &c.CompatSocket, parseSocketPath),
-		"compat_fifo":    into(h, &c.CompatFIFO, parsePath),
-		"policy_path":    listInto(h, &c.PolicyPath, parsePath, false),
+		"compat_socket":  into(h, &c.CompatSocket, orOff(parseSocketPath)),
+		"compat_fifo":    h.path(&c.CompatFIFO, orOff(parsePath)),
+		"policy_path":    h.paths(&c.PolicyPath),
 		"bind_device":    into(h, &c.BindDevice, oneOf(bindDevices)),
 		"routing":        into(h, &c.Routing, oneOf(routings)),
 		"far_away":       listInto(h, &c.FarAway, parseFarAway, false),
-		"state_dir":      into(h, &c.StateDirectory, parsePath),
+		"state_dir":      h.path(&c.StateDirectory, parsePath),
 		"avoid_metered":  h.boolean(&c.AvoidMetered),
 		"system_bus":     into(h, &c.SystemBus, parseSystemBus),
 	}
@@ -113,8 +113,8 @@ func (h *hclFile) groups() map[string]map[string]setter {
 			"interval": quantity(h, &c.Sampling.Interval, duration(MinInterval, MaxInterval, DefaultInterval.String())),
 		},
 		"logs": {
-			"prefixes":   into(h, &c.Logs.Prefixes, parsePath),
-			"interfaces": into(h, &c.Logs.Interfaces, parsePath),
+			"prefixes":   h.path(&c.Logs.Prefixes, orOff(parsePath)),
+			"interfaces": h.path(&c.Logs.Interfaces, orOff(parsePath)),
 		},
 		"metrics": {
 			"listen": into(h, &c.Metrics.Listen, parseListen),
@@ -126,7 +126,7 @@ func (h *hclFile) groups() map[string]map[string]setter {
 		},
 		"decisions": {
 			"keep":       h.integer(&c.Decisions.Keep, 0, MaxKeep),
-			"record":     into(h, &c.Decisions.Record, parsePath),
+			"record":     h.path(&c.Decisions.Record, parsePath),
 			"record_max": quantity(h, &c.Decisions.RecordMax, amount(MinRecordMax, "100MB")),
 		},
 		"mptcp": {
@@ -167,7 +167,7 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 		},
 		"link_dns":   func(a *hclsyntax.Attribute, where string) { to.LinkDNS = new(bool); h.boolean(to.LinkDNS)(a, where) },
 		"nameserver": listInto(h, &to.Nameservers, parseNameserver, false),
-		"resolvconf": into(h, &to.ResolvConf, parsePath),
+		"resolvconf": h.path(&to.ResolvConf, parsePath),
 		"dnsbindto":  into(h, &to.DNSBindTo, parseAddr),
 	}
 }
@@ -191,6 +191,14 @@ func (h *hclFile) policy(b *hclsyntax.Block) {
 	c.Policy.Name, c.Policy.Pos = b.Labels[0], position(b.LabelRanges[0])
 	c.Policy.Settings = h.policySettings(b.Body, policyBlock(b.Labels[0]), false)
 	c.unread = len(c.Policy.Settings) < len(b.Body.Attributes)+len(b.Body.Blocks)
+	if strings.ContainsRune(c.Policy.Name, '/') { // else it is looked for in policy_path
+		h.warnRelative(c.Policy.Pos, "the policy", c.Policy.Name)
+	}
+	for i := range c.Policy.Settings {
+		if s := &c.Policy.Settings[i]; s.Name == "logfile" && s.Constant {
+			h.warnRelative(position(b.Body.Attributes[s.Name].Expr.Range()), s.Name+in(s.Block), s.Value)
+		}
+	}
 }
 
 func (h *hclFile) prefix(b *hclsyntax.Block) {

@@ -59,6 +59,7 @@ func TestHCLSettings(t *testing.T) {
 		{"avoid_metered = false\nauto = true", func(c *Config) { c.Auto, c.Policy.Name = true, DefaultPolicy }},
 		{`system_bus = "auto"`, func(*Config) {}},
 		{`system_bus = "off"`, func(c *Config) { c.SystemBus = Off }},
+		{"compat_socket = \"off\"\ncompat_fifo = \"off\"\nlogs {\n  prefixes = \"off\"\n  interfaces = \"off\"\n}", func(*Config) {}},
 		{`system_bus = "/run/bus"`, func(c *Config) { c.SystemBus = "/run/bus" }},
 		{"probe {\n  when = \"always\"\n  target = \"dns\"\n  interval = \"2s\"\n}", func(c *Config) {
 			c.Probe = Probe{When: ProbeAlways, Interval: 2 * time.Second}
@@ -189,6 +190,14 @@ func TestWarnings(t *testing.T) {
 		{"policy and network", "policy \"a\" {}\ninterface \"*\" {}\n", nil},
 		{"hidden scope", "policy \"a\" {}\ninterface \"*\" {}\nscope \"a\" {\n  user = [\"x\", \"y\"]\n}\nscope \"b\" {\n  user = \"x\"\n}\nscope \"c\" {\n  user = [\"y\", \"x\", \"y\"]\n}\n", []string{
 			"test.conf:9,7-10: scope \"c\" never matches: scope \"a\" in line 3 is about the same, and comes first",
+		}},
+		{"absolute paths, and words", "auto = true\nstate_dir = \"/s\"\ncompat_fifo = \"off\"\nlogs {\n  prefixes = \"off\"\n}\npolicy \"sample\" {\n  logfile = \"/l\"\n}\n", nil},
+		{"relative paths", "auto = true\nstate_dir = \"state\"\npolicy_path = [\"/p\", \"q\"]\nlogs {\n  interfaces = \"i\"\n}\npolicy \"./a.so\" {\n  logfile = \"l\"\n}\n", []string{
+			"test.conf:2,13-20: state_dir is a relative path: \"state\" is looked for where the program is started, and as a service that is /; write it from / on",
+			"test.conf:3,15-26: policy_path is a relative path: \"q\" is looked for where the program is started, and as a service that is /; write it from / on",
+			"test.conf:5,16-19: interfaces in logs is a relative path: \"i\" is looked for where the program is started, and as a service that is /; write it from / on",
+			"test.conf:7,8-16: the policy is a relative path: \"./a.so\" is looked for where the program is started, and as a service that is /; write it from / on",
+			"test.conf:8,13-16: logfile in policy \"./a.so\" is a relative path: \"l\" is looked for where the program is started, and as a service that is /; write it from / on",
 		}},
 		{"no policy", `interface "*" {}`, []string{"test.conf: no policy is named: every request will be answered without a suggestion"}},
 		{"no network", `policy "a" {}`, []string{"test.conf: no network is named: nothing will be managed"}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -101,6 +102,40 @@ func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers
 			*to = append(*to, x)
 		}
 	}
+}
+
+// path makes the setter of a path, and paths that of one or several.
+func (h *hclFile) path(to *string, parse func(string) (string, error)) setter {
+	return func(a *hclsyntax.Attribute, where string) {
+		into(h, to, parse)(a, where)
+		h.warnRelative(position(a.Expr.Range()), a.Name+in(where), *to)
+	}
+}
+
+func (h *hclFile) paths(to *[]string) setter {
+	return func(a *hclsyntax.Attribute, where string) {
+		listInto(h, to, parsePath, false)(a, where)
+		for _, path := range *to {
+			h.warnRelative(position(a.Expr.Range()), a.Name+in(where), path)
+		}
+	}
+}
+
+// warnRelative warns of a path that means another file if the daemon is started
+// elsewhere. In the original grammar such paths are usual.
+func (h *hclFile) warnRelative(at Pos, what, path string) {
+	if warning := RelativePath(what, path); warning != "" {
+		h.warnf(at, "%s", warning)
+	}
+}
+
+// RelativePath returns a warning about what, which is given as a path in a
+// configuration file. It is "" if the path is absolute, or if there is none.
+func RelativePath(what, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return ""
+	}
+	return fmt.Sprintf("%s is a relative path: %q is looked for where the program is started, and as a service that is /; write it from / on", what, path)
 }
 
 // listOf returns the list that a text with commas was meant to be. ok tells whether the

@@ -8,6 +8,9 @@
 # or seconds. Files, flags and intents of all of mamma's programs are
 # written like this. The figures of a network in options { } and in
 # policies are different: mamma-policy(7) names the unit of each.
+#
+# Paths should be absolute. A relative one is looked for where mamma is
+# started, and as a service that is /.
 
 # Whether mamma manages every global prefix from which the whole
 # Internet can be reached, in addition to the prefixes and interfaces
@@ -32,13 +35,13 @@ control_group = "adm"
 
 # A second socket for clients. Programs that were built against the
 # library of the Socket Intents prototype look for it at /tmp/muacc and
-# nowhere else. Default: off; with a file in the grammar of that
+# nowhere else. Default: "off"; with a file in the grammar of that
 # prototype, /tmp/muacc.
 compat_socket = "/tmp/muacc"
 
 # A FIFO from which the policy gets configuration strings while mamma
 # runs, one in each line. The Socket Intents prototype had one at
-# /tmp/mam_config_fifo. Default: off.
+# /tmp/mam_config_fifo. Default: "off".
 compat_fifo = "/tmp/mam_config_fifo"
 
 # The directories in which mamma looks for a policy plugin that is named
@@ -134,7 +137,7 @@ sampling {
 
 # The measurement logs of the Socket Intents prototype, which consist of
 # comma-separated lines. While mamma writes one of them, it measures an
-# idle host as often as a busy one. Default: off.
+# idle host as often as a busy one. Default: "off".
 logs {
   prefixes   = "/tmp/metrics_prefix.log"
   interfaces = "/tmp/metrics_interface.log"

@@ -68,6 +68,17 @@ func parsePath(text string) (string, error) {
 	return text, nil
 }
 
+// orOff makes Off stand for no path, as in the original grammar, in the settings that
+// the reference calls off by default.
+func orOff(parse func(string) (string, error)) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if text == Off {
+			return "", nil
+		}
+		return parse(text)
+	}
+}
+
 func parseSocketPath(text string) (string, error) {
 	if len(text) > maxSocketPath {
 		return "", fmt.Errorf("must be a path of at most %d bytes (unix(7)), not of %d", maxSocketPath, len(text))

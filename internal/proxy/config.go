@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -36,6 +37,8 @@ type settings struct {
 	portIntents bool
 	identify    bool // find out the process of each client
 	learning    habits.Settings
+
+	relative []string // warnings about paths of the file, which flags may replace
 }
 
 // rule allows or denies what it matches.
@@ -68,6 +71,11 @@ func loadConfig(ctx context.Context, path string) (*settings, error) {
 	}
 	if err := config.LoadFile(ctx, path, func(b *config.Body) { c.describe(b); c.readUsers(b) }); err != nil {
 		return nil, err
+	}
+	for _, of := range []struct{ setting, path string }{{"socket", c.socket}, {"users", c.users}, {"file in learning", c.learning.File}} {
+		if w := config.RelativePath(of.setting, of.path); w != "" {
+			c.relative = append(c.relative, w)
+		}
 	}
 	return c, nil
 }
@@ -189,4 +197,18 @@ func (c *settings) open() []string {
 		}
 	}
 	return list
+}
+
+// warnings tells of settings that are valid but may not be what the operator meant.
+func (c *settings) warnings() (warnings []string) {
+	warnings = slices.Clone(c.relative)
+	open := c.open()
+	switch {
+	case len(open) == 0:
+	case c.users != "":
+		warnings = append(warnings, fmt.Sprintf("passwords cross the network unencrypted, at %s", strings.Join(open, ", ")))
+	case !slices.ContainsFunc(c.rules, func(r rule) bool { return r.allow }):
+		warnings = append(warnings, fmt.Sprintf("others than this host can reach the proxy at %s, but neither a rule nor a password lets them in", strings.Join(open, ", ")))
+	}
+	return warnings
 }

@@ -64,10 +64,13 @@ func (o *Options) load(ctx context.Context) (*settings, error) {
 }
 
 // Check says what is wrong with the configuration file at path, and with the
-// users file that it names.
-func Check(ctx context.Context, path string) error {
-	_, err := loadConfig(ctx, path)
-	return err
+// users file that it names. If nothing is, it returns what New would warn of.
+func Check(ctx context.Context, path string) (warnings []string, err error) {
+	c, err := loadConfig(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return c.warnings(), nil
 }
 
 // HashPassword makes the text that stands for a password in the users file.

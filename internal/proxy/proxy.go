@@ -118,7 +118,7 @@ func (p *Proxy) adoptLocked(c *settings) error {
 	if p.options.OnLog != nil {
 		p.options.OnLog(c.logLevel, c.logFormat)
 	}
-	p.warn(c, auth)
+	p.warn(c)
 	if err := p.exposeLocked(c.metrics); err != nil {
 		for _, l := range opened {
 			_ = l.Close()
@@ -189,18 +189,9 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 }
 
 // warn logs settings that are valid but may not be what the operator meant.
-func (p *Proxy) warn(c *settings, auth socks.Authenticator) {
-	if open := c.open(); len(open) > 0 && auth == nil {
-		allows := false
-		for _, r := range c.rules {
-			allows = allows || r.allow
-		}
-		if !allows {
-			p.log.Warn("others than this host can reach the proxy, but neither a rule nor a password lets them in", "listen", open)
-		}
-	}
-	if auth != nil && len(c.open()) > 0 {
-		p.log.Warn("passwords cross the network unencrypted", "listen", c.open())
+func (p *Proxy) warn(c *settings) {
+	for _, w := range c.warnings() {
+		p.log.Warn(w)
 	}
 }
 
