@@ -122,7 +122,7 @@ func (st *stream) decisions() error {
 		d := decision(rec)
 		matches := st.wanted.Matches(&d)
 		if matches {
-			if err := st.out.Encode(Event{Type: EventDecision, Time: now, Decision: &d}); err != nil {
+			if err := st.out.Encode(Event{Type: EventDecision, Time: d.Time, Decision: &d}); err != nil {
 				return err
 			}
 		}

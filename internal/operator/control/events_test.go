@@ -64,8 +64,8 @@ func TestEvents(t *testing.T) {
 	zero := uint64(0)
 	events := follow(t, d.client(t), &zero, Filter{})
 	for seq := uint64(1); seq <= 2; seq++ {
-		if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != seq || e.Decision.Chosen.Interface != "wlan0" {
-			t.Fatalf("event %+v, want decision %d", e, seq)
+		if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != seq || e.Decision.Chosen.Interface != "wlan0" || !e.Time.Equal(e.Decision.Time) {
+			t.Fatalf("event %+v, want decision %d, at its own time", e, seq)
 		}
 	}
 	d.decide(t, 1)

@@ -483,7 +483,7 @@ const (
 // a second may be merged into one event.
 type Event struct {
 	Type     string        `json:"type"`
-	Time     time.Time     `json:"time"` // when the daemon noticed the event
+	Time     time.Time     `json:"time"` // when the decision was made, or when the daemon noticed anything else
 	Decision *Decision     `json:"decision,omitempty"`
 	Prefix   *PrefixChange `json:"prefix,omitempty"`
 	Reload   *Reload       `json:"reload,omitempty"`
