@@ -222,6 +222,12 @@ func (a *app) rawEvent(raw []byte) error {
 	return err
 }
 
+// say writes sentences to standard output, folded at the terminal's width. Text from
+// outside must have been passed through clean.
+func (a *app) say(format string, args ...any) error {
+	return a.printf("%s", fold(fmt.Sprintf(format, args...), a.columns()))
+}
+
 // printf writes a line to standard output. Text from outside must have been passed
 // through clean.
 func (a *app) printf(format string, args ...any) error {

@@ -187,7 +187,7 @@ that mamma runs as may do this.`,
 				return err
 			}
 			return a.show(raw, func() error {
-				return a.printf("forgotten: the figures of now, and those kept of %s\n", plural(f.Attachments, "attachment"))
+				return a.say("forgotten: the figures of now, and those kept of %s\n", plural(f.Attachments, "attachment"))
 			})
 		})
 	cmd.ValidArgsFunction = a.completeInterface

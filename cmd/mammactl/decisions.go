@@ -130,11 +130,15 @@ func (a *app) decisionEvent(raw []byte, d *control.Decision) error {
 	return a.rawEvent(line)
 }
 
+// programWidth is the usual width of a program with its process: "muacsocksd" with the
+// longest id that Linux gives, of 7 digits. destinationWidth is that of a destination.
+const programWidth, destinationWidth = len("muacsocksd[4194303]"), 24
+
 // decisionColumns returns the columns of a decision. usual tells that lines are printed
 // one by one, so that widths must be fixed.
 func decisionColumns(usual bool) []table.Column {
 	columns := []table.Column{
-		{Rank: 2, Usual: 12}, {Rank: 3, Usual: 15}, {Least: 12, Usual: 24}, {Rank: 5, Least: 14, Usual: 21},
+		{Rank: 2, Usual: 12}, {Rank: 3, Least: 15, Usual: programWidth}, {Least: 12, Usual: destinationWidth}, {Rank: 5, Least: 14, Usual: 21},
 		{Usual: 9}, {Rank: 4, Usual: 5}, {Rank: 6, Usual: 7, Right: true}, {Rank: 1, Least: 20, Usual: 200},
 	}
 	for i := range columns {
@@ -176,7 +180,7 @@ func (a *app) otherEvent(e *control.Event) string {
 		// A connection that was made as planned needs no second line.
 		if outcome := outcomeText(e.Decision); outcome != "" {
 			l := a.line(e.Decision)
-			return fmt.Sprintf("%s  %s  %s  %s", clock, table.Pad(l.app, 15), table.Pad(l.to, 24), outcome)
+			return fmt.Sprintf("%s  %s  %s  %s", clock, table.Pad(l.app, programWidth), table.Pad(l.to, destinationWidth), outcome)
 		}
 	case e.Dropped != nil:
 		return fmt.Sprintf("%s  %s decisions are not shown: they came too fast", clock, group(*e.Dropped))

@@ -59,7 +59,7 @@ func (a *app) showMultipath(m *control.Multipath) error {
 		}
 	}
 	if len(m.Connections) == 0 {
-		if err := a.printf("No connection uses Multipath TCP.\n"); err != nil {
+		if err := a.say("No connection uses Multipath TCP.\n"); err != nil {
 			return err
 		}
 	} else if err := t.Write(a.out); err != nil {
@@ -93,7 +93,7 @@ func (a *app) showMultipath(m *control.Multipath) error {
 	for _, name := range slices.Sorted(maps.Keys(n.Fallbacks)) {
 		fmt.Fprintf(&b, "Became plain TCP, %s: %d\n", clean(name), n.Fallbacks[name])
 	}
-	return a.printf("%s", fold(b.String(), a.columns()))
+	return a.say("%s", b.String())
 }
 
 func subflowState(c *control.MultipathConn, f *control.MultipathSubflow) string {

@@ -39,7 +39,7 @@ tells how old it is. --json shows all other figures, and the age of each.`,
 
 func (a *app) showPrefixes(p *control.Prefixes) error {
 	if len(p.Prefixes) == 0 {
-		return a.printf("mamma manages no prefix.\n")
+		return a.say("mamma manages no prefix.\n")
 	}
 	columns := []table.Column{
 		{Head: "NAME", Rank: 5}, {Head: "PREFIX"}, {Head: "INTERFACE", Least: 9}, {Head: "HEALTH", Rank: 1}, {Head: "COST", Rank: 3, Least: 10},
@@ -85,7 +85,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 			break
 		}
 	}
-	return a.printf("%s", fold(notes.String(), a.columns()))
+	return a.say("%s", notes.String())
 }
 
 // without returns list without the elements at some indexes, which must be in
@@ -232,7 +232,7 @@ so far, and errors. --json shows more.`,
 
 func (a *app) showInterfaces(p *control.Interfaces) error {
 	if len(p.Interfaces) == 0 {
-		return a.printf("mamma manages no interface.\n")
+		return a.say("mamma manages no interface.\n")
 	}
 	t := a.table(
 		table.Column{Head: "INTERFACE", Least: 9}, table.Column{Head: "PREFIXES", Right: true, Rank: 7},

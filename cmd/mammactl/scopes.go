@@ -56,21 +56,21 @@ func (a *app) detachScopes(ctx context.Context, c *control.Client, dir string) e
 		case err != nil:
 			return err
 		case found:
-			return a.printf("No mamma runs. What the last one had attached for scopes is detached.\n")
+			return a.say("No mamma runs. What the last one had attached for scopes is detached.\n")
 		}
-		return a.printf("No mamma runs, and nothing is attached for scopes.\n")
+		return a.say("No mamma runs, and nothing is attached for scopes.\n")
 	}
 	if err != nil {
 		return err
 	}
 	return a.show(raw, func() error {
-		return a.printf("Connections of scopes are not placed until mamma reads its configuration again.\n")
+		return a.say("Connections of scopes are not placed until mamma reads its configuration again.\n")
 	})
 }
 
 func (a *app) showScopes(s *control.Scopes) error {
 	if len(s.Scopes) == 0 {
-		return a.printf("The configuration has no scopes.\n")
+		return a.say("The configuration has no scopes.\n")
 	}
 	t := a.table(
 		table.Column{Head: "SCOPE", Least: 8}, table.Column{Head: "IPv4", Least: 5}, table.Column{Head: "IPv6", Rank: 2, Least: 5},
@@ -112,7 +112,7 @@ func (a *app) showScopes(s *control.Scopes) error {
 	if s.Unseen > 0 {
 		fmt.Fprintf(&b, "Not shown, as there were too many at once: %d.\n", s.Unseen)
 	}
-	return a.printf("%s", fold(b.String(), a.columns()))
+	return a.say("%s", b.String())
 }
 
 // usualNetwork is what most streams of a family do.

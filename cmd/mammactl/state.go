@@ -234,7 +234,7 @@ next reload. Only root and the user that mamma runs as may do this.`,
 			if err != nil {
 				return err
 			}
-			return a.show(raw, func() error { return a.printf("policy %s accepts it\n", orUnknown(p.State.Name)) })
+			return a.show(raw, func() error { return a.say("policy %s accepts it\n", orUnknown(p.State.Name)) })
 		})
 }
 
@@ -250,7 +250,7 @@ Only root and the user that mamma runs as may do this.`,
 				return err
 			}
 			return a.show(raw, func() error {
-				return a.printf("reloaded %s; policy %s\n", orUnknown(p.Config.File), orUnknown(p.State.Name))
+				return a.say("reloaded %s; policy %s\n", orUnknown(p.Config.File), orUnknown(p.State.Name))
 			})
 		})
 }

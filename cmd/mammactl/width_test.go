@@ -40,15 +40,37 @@ func wide() *fake {
 	return f
 }
 
+// elsewhere are the commands whose output other tests look at, or which is no table.
+var elsewhere = map[string]string{
+	"doctor": "TestDoctorFits", "watch": "TestScreenFits, TestLinesFit", "replay": "TestWidth of package replay",
+	"get": "TestGetLines", "hosts dump": "a file, which is not folded", "run": "the program's own output", "web": "a link, which people copy",
+	"profile": "a file", "version": "two short lines", "man": "a file", "completion": "a script",
+}
+
+// Every command that prints a table or sentences is looked at below.
+func TestAllTablesFit(t *testing.T) {
+	for _, c := range withPages((&app{}).root()) {
+		name := strings.TrimSpace(strings.TrimPrefix(c.CommandPath(), "mammactl"))
+		_, here := fitting[name]
+		_, there := elsewhere[name]
+		if name != "" && c.Runnable() && !c.HasSubCommands() && !strings.HasPrefix(name, "completion") && here == there {
+			t.Errorf("whether the output of %s fits is not looked at, or twice", name)
+		}
+	}
+}
+
+// fitting are the commands of TestTablesFit, with their arguments.
+var fitting = map[string][]string{
+	"status": {"status"}, "prefixes": {"prefixes"}, "networks": {"networks"}, "interfaces": {"interfaces"}, "mptcp": {"mptcp"}, "scopes": {"scopes"},
+	"policy": {"policy"}, "decisions": {"decisions"}, "explain": {"explain", "www.example.net:443"},
+	"reload": {"reload"}, "set": {"set", "x"}, "forget": {"forget"},
+}
+
 // Every table fits the terminal. Columns are left out by their importance, and texts
 // are cut or folded.
 func TestTablesFit(t *testing.T) {
 	plain, wide := serve(t, newFake()), serve(t, wide())
-	commands := map[string][]string{
-		"status": {"status"}, "prefixes": {"prefixes"}, "interfaces": {"interfaces"}, "mptcp": {"mptcp"}, "scopes": {"scopes"}, "policy": {"policy"},
-		"decisions": {"decisions"}, "explain": {"explain", "www.example.net:443"},
-	}
-	for name, args := range commands {
+	for name, args := range fitting {
 		for _, width := range []int{40, 80, 132} {
 			code, out, errs := onTerminal(t.Context(), plain, width, args...)
 			if code != exitOK || errs != "" {
