@@ -140,7 +140,7 @@ function measuredSince(c, taken, d, networks, entries) {
       up || bytes === null ? up : bytes === 0 ? "the kernel has counted nothing over it" : `the kernel has counted ${size(bytes)} over it in all`];
   }
   const parts = [`not measured when it was decided, but since ${clock(later.time)}`];
-  const its = taken?.network && networks.after(taken.network, d.time);
+  const its = taken?.network && networks.after(taken.network, d.time, true);
   if (later.rtt) parts.push(`round trips of ${milliseconds(later.rtt)}${its?.rtt ? `, over ${taken.name} ${milliseconds(its.rtt)}` : ""}`);
   if (later.most) parts.push(`up to ${rate(later.most)} seen over it${its?.most ? `, over ${taken.name} up to ${rate(its.most)}` : ""}`);
   const bytes = d.intents?.filesize;

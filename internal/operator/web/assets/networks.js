@@ -141,9 +141,11 @@ export class Networks {
 
   // after returns what was measured of a network after a time: since when, the first round-trip
   // time and the highest rate down, each null if unknown. It is null if nothing was measured.
-  // Connections that are over at once are not seen in the samples, but counted.
-  after(n, time) {
-    const from = Math.max(0, samples - Math.floor((this.lastTime - Date.parse(time)) / 1000));
+  // Connections that are over at once are not seen in the samples, but counted. With too, the
+  // first sample after the time counts, which also holds what was just before it: a transfer that
+  // begins at the time may be over by the next sample.
+  after(n, time, too = false) {
+    const from = Math.max(0, samples - Math.floor((this.lastTime - Date.parse(time)) / 1000) - (too ? 1 : 0));
     const i = n.rtt.findIndex((v, j) => j >= from && !isNaN(v)), k = n.down.findIndex((v, j) => j >= from && v >= telling);
     if (i < 0 && k < 0) return null;
     const first = i < 0 ? k : k < 0 ? i : Math.min(i, k);
