@@ -74,6 +74,8 @@ type Engine struct {
 	lastID     uint32 // of scopes and classes
 	groups     map[uint64]*class
 	where      map[string]uint64 // groups by path
+	full       map[string]uint64 // groups by path that the kernel has no room for
+	nextAgain  time.Time         // when they may be tried again
 	answers    answers
 	inputs     inputs
 	aside      map[netip.Prefix]bool
@@ -179,6 +181,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.held()
 		case <-used:
 			e.refresh()
+			e.again()
 		case g := <-groups:
 			e.groupChanged(g)
 		case r := <-e.events:
@@ -303,7 +306,7 @@ func (e *Engine) open() (err error) {
 	}
 	e.answers = newAnswers()
 	e.aside = map[netip.Prefix]bool{}
-	e.classes, e.groups, e.where = map[string]*class{}, map[uint64]*class{}, map[string]uint64{}
+	e.classes, e.groups, e.where, e.full = map[string]*class{}, map[uint64]*class{}, map[string]uint64{}, map[string]uint64{}
 	e.events, e.stop = make(chan hook.Event, backlog), make(chan struct{})
 	if e.tree, err = openTree(root); err != nil {
 		_ = e.close(false)

@@ -2,9 +2,11 @@ package scopes
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,7 @@ func (e *Engine) classify() {
 	old := e.classes
 	e.classes = map[string]*class{}
 	gone := e.groups
+	e.full = map[string]uint64{}
 	e.groups, e.where = map[uint64]*class{}, map[string]uint64{}
 	e.tree.believed = e.believed
 	e.tree.dropGone(e.forget)
@@ -43,15 +46,44 @@ func (e *Engine) group(path string, id uint64) {
 	if err == nil {
 		err = e.table.SetGroup(id, c.id, c.forms)
 	}
+	_, before := e.full[path]
+	delete(e.full, path)
 	switch {
 	case errors.Is(err, hook.ErrFull):
 		// The kernel treats a group that it does not know like the group above.
+		if e.full[path] = id; before {
+			return
+		}
 		e.problem("control group "+path+", which is treated like the one above it", err)
+		return
 	case err != nil:
 		e.problem("control group "+path, err)
 		return
 	}
 	e.groups[id], e.where[path] = c, id
+}
+
+// again tells the kernel of groups that were refused for lack of room, if others have made
+// room since. Whoever makes and removes groups all the time does not keep it busy.
+func (e *Engine) again() {
+	begin := time.Now()
+	if !e.tree.freed || begin.Before(e.nextAgain) {
+		return
+	}
+	for _, path := range slices.Sorted(maps.Keys(e.full)) {
+		id := e.full[path]
+		if e.group(path, id); e.full[path] == id {
+			break // there is no room for the others, either
+		}
+	}
+	err := e.tree.again(e.group, e.forget)
+	if err != nil {
+		e.problem("control groups", err)
+	}
+	if len(e.full) == 0 && !e.tree.isShort() && (errors.Is(e.err, hook.ErrFull) || errors.Is(e.err, errGiven)) {
+		e.err = nil
+	}
+	e.nextAgain = time.Now().Add(20 * time.Since(begin)) // at most a twentieth of a processor
 }
 
 // class finds the class of a group. It tells the kernel about a class that is new.
@@ -92,6 +124,7 @@ func (e *Engine) dropClass(c *class) {
 // forget is for a group that is gone, or is treated like the one above it from now on.
 func (e *Engine) forget(path string, id uint64) {
 	delete(e.where, path)
+	delete(e.full, path)
 	e.dropGroup(id)
 }
 

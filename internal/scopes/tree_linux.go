@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -29,6 +30,7 @@ type tree struct {
 	// believed tells whether the names that a user gives to groups may count. The groups
 	// of others are treated like the group above them, so they are not looked at.
 	believed func(uid uint32) bool
+	freed    bool                              // a known group has been forgotten since the last call of again
 	number   func(path string) (uint64, error) // hook.GroupID; tests have another
 }
 
@@ -38,6 +40,7 @@ type node struct {
 	watch int32  // -1: none
 	owner giver  // who can make groups in it
 	by    uint32 // who gave it its name
+	short bool   // there was no room for a group in it
 }
 
 // maxNamed bounds the known groups of a user, and maxAllNamed those of all users
@@ -139,6 +142,7 @@ func (t *tree) look(at string, each, forget func(path string, id uint64)) error 
 		errs = append(errs, err) // the groups that are there now can be looked at all the same
 	}
 	each(at, n.id)
+	n.short = false
 	if !t.counts(n.owner) {
 		t.dropBelow(at, forget)
 		return errors.Join(errs...)
@@ -175,12 +179,76 @@ func (t *tree) node(at string) (*node, error) {
 		}
 	}
 	if !ours(by.uid) && (t.given[by.uid] >= maxNamed || t.others() >= maxAllNamed) {
+		if above := t.groups[filepath.Dir(at)]; above != nil {
+			above.short = true
+		}
 		return nil, fmt.Errorf("user %d: %w", by.uid, errGiven)
 	}
 	n := &node{watch: -1, by: by.uid}
 	t.groups[at] = n
 	t.given[by.uid]++
 	return n, nil
+}
+
+// again looks at the groups for which there was no room, if there may be some now.
+func (t *tree) again(each, forget func(path string, id uint64)) error {
+	if !t.freed {
+		return nil
+	}
+	t.freed = false
+	var short []string
+	for at, n := range t.groups {
+		if n.short {
+			short = append(short, at)
+		}
+	}
+	slices.Sort(short)
+	var errs []error
+	for _, at := range short {
+		if err := t.lookNew(at, each, forget); err != nil && !gone(err) && len(errs) < maxErrors {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lookNew looks at the groups in the known one at path at that are not known themselves, as
+// far as there is room.
+func (t *tree) lookNew(at string, each, forget func(path string, id uint64)) error {
+	n := t.groups[at]
+	if n == nil {
+		return nil
+	}
+	n.short = false
+	entries, err := os.ReadDir(filepath.Join(t.root, at))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		below := join(at, e.Name())
+		if !e.IsDir() || t.groups[below] != nil {
+			continue
+		}
+		err := t.look(below, each, forget)
+		if err != nil && !gone(err) && !errors.Is(err, errGiven) && len(errs) < maxErrors {
+			errs = append(errs, err)
+		}
+		if n.short {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isShort tells whether there was no room for some group.
+func (t *tree) isShort() bool {
+	for _, n := range t.groups {
+		if n.short {
+			return true
+		}
+	}
+	return false
 }
 
 // others is how many groups have names from others than root and mamma's user.
@@ -294,6 +362,7 @@ func (t *tree) dropOne(at string, forget func(path string, id uint64)) {
 	}
 	t.unwatch(n)
 	delete(t.groups, at)
+	t.freed = true
 	if t.given[n.by]--; t.given[n.by] == 0 {
 		delete(t.given, n.by)
 	}

@@ -185,3 +185,56 @@ func TestLostGroupsMakeRoom(t *testing.T) {
 		}
 	}
 }
+
+// Groups for which there was no room are told of once there is some, wherever they are, and
+// no others are asked about again.
+func TestRefusedGroupsGetRoom(t *testing.T) {
+	tr, mkdir := newTree(t, alice)
+	mkdir("alice", "alice/deep")
+	for i := range maxNamed - 1 {
+		mkdir("alice/" + strconv.Itoa(i))
+	}
+	for _, name := range []string{"alice", "alice/deep"} {
+		if err := os.Chown(filepath.Join(tr.root, name), alice, alice); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := known{}
+	if err := tr.look("/", k.add, k.forget); err != nil || tr.isShort() {
+		t.Fatalf("as many groups as permitted: %v", err)
+	}
+	// As events tell of them.
+	for _, name := range []string{"alice/deep/late", "alice/late"} {
+		mkdir(name)
+		if err := tr.look("/"+name, k.add, k.forget); !errors.Is(err, errGiven) {
+			t.Fatalf("one more: %v", err)
+		}
+	}
+	if err := tr.again(k.add, k.forget); err != nil || !tr.isShort() {
+		t.Errorf("no room: %v", err)
+	}
+	for i, want := range []string{"/alice/deep/late", "/alice/late"} {
+		if n := len(k); n != maxNamed+2 {
+			t.Errorf("%d groups are known", n)
+		}
+		path := "/alice/" + strconv.Itoa(i)
+		if err := os.Remove(filepath.Join(tr.root, path)); err != nil {
+			t.Fatal(err)
+		}
+		tr.drop(path, k.forget)
+		if err := tr.again(k.add, k.forget); err != nil {
+			t.Error(err)
+		}
+		if len(k) != maxNamed+2 {
+			t.Errorf("%d groups are known after one has gone", len(k))
+		}
+		_, one := k["/alice/late"]
+		_, other := k["/alice/deep/late"]
+		if i == 0 && one == other || i == 1 && (!one || !other) {
+			t.Errorf("%s is not known", want)
+		}
+	}
+	if tr.isShort() {
+		t.Error("there is room for all, and still groups are missing")
+	}
+}
