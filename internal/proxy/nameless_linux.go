@@ -22,7 +22,7 @@ import (
 )
 
 // maxProcText bounds how much is read of a process's own description, and of its
-// configuration.
+// configuration. What is longer counts as something that cannot be read.
 const maxProcText = 1 << 20
 
 // offersBlindly tells whether a process always offers a name and a password, as tsocks
@@ -58,7 +58,7 @@ func (p *process) text(name string) ([]byte, bool) {
 		return nil, false
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxProcText))
+	b, err := io.ReadAll(bounded(f, maxProcText))
 	return b, err == nil
 }
 
@@ -195,7 +195,7 @@ func (p *process) states(file string, sets func(*bufio.Scanner) bool) bool {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
 	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(io.LimitReader(f, maxProcText))
+	lines := bufio.NewScanner(bounded(f, maxProcText))
 	return sets(lines) || lines.Err() != nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -177,6 +178,7 @@ func TestFilesOfHome(t *testing.T) {
 		{"no files", "", "", false, false},
 		{"at home", password + name, "", true, true},
 		{"of the host", "", password + name, true, true},
+		{"behind what is read", "", strings.Repeat("#\n", maxProcText/2) + password + name, true, true},
 		{"at home in place of the host's", none, password + name, false, true}, // connect-proxy reads both
 	} {
 		t.Run(tt.what, func(t *testing.T) {

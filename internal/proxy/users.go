@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -16,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/socket-intents/mamma/socks"
 )
@@ -55,9 +55,10 @@ type passwordHash struct {
 // saltEncoding is passlib's variant of base64.
 var saltEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").WithPadding(base64.NoPadding)
 
-// loadUsers reads a password file, which others must not be able to read.
+// loadUsers reads a password file, which others must not be able to read. It waits for
+// nobody who might write to a FIFO.
 func loadUsers(path string) (*users, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +66,9 @@ func loadUsers(path string) (*users, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if fi.Mode().Perm()&0o007 != 0 {
 		return nil, fmt.Errorf("%s can be read by everybody (mode %v); chmod o= %s", path, fi.Mode().Perm(), path)
@@ -81,17 +85,25 @@ func readUsers(r io.Reader) (*users, error) {
 	u := &users{hashes: map[string]passwordHash{}, checks: make(chan struct{}, checksAtOnce), verified: map[[sha256.Size]byte]struct{}{}}
 	u.nobody = passwordHash{iterations: hashIterations, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
 	_, _ = rand.Read(u.key[:]) // the error is ignored, because reading random bytes never fails
-	sc := bufio.NewScanner(io.LimitReader(r, maxUsersFile))
-	for n := 1; sc.Scan(); n++ {
-		line := bytes.TrimSpace(sc.Bytes())
+	text, err := io.ReadAll(bounded(r, maxUsersFile))
+	if errors.Is(err, errTooLong) {
+		return nil, fmt.Errorf("%d: only 1 MiB can be read, which ends in this line", 1+bytes.Count(text, []byte{'\n'}))
+	}
+	if err != nil {
+		return nil, fmt.Errorf(" %w", err)
+	}
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		line = bytes.TrimSpace(line)
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}
-		name, text, ok := strings.Cut(string(line), ":")
+		name, hash, ok := strings.Cut(string(line), ":")
 		if !ok || name == "" || strings.ContainsAny(name, "=,") {
 			return nil, fmt.Errorf("%d: want NAME:HASH, with neither \"=\" nor \",\" in NAME; \"muacsocksd --hash-password\" makes a HASH", n)
 		}
-		h, err := parseHash(text)
+		h, err := parseHash(hash)
 		if err != nil {
 			return nil, fmt.Errorf("%d: user %q: %w", n, name, err)
 		}
@@ -100,9 +112,6 @@ func readUsers(r io.Reader) (*users, error) {
 		}
 		u.hashes[name] = h
 		u.nobody.iterations = h.iterations // an unknown name takes as long as a known one
-	}
-	if err := sc.Err(); err != nil {
-		return nil, fmt.Errorf(" %w", err)
 	}
 	return u, nil
 }

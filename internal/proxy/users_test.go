@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -52,6 +53,7 @@ func TestUsersFileErrors(t *testing.T) {
 		"no hash": "alice", "no name": ":" + aliceHash, "plain password": "alice:secret", "another scheme": "alice:$2y$05$abc",
 		"too many iterations": "alice:" + strings.Replace(aliceHash, "1000", "1000000000", 1), "no salt": "alice:" + strings.Replace(aliceHash, "AAECAwQFBgcICQoLDA0ODw", "", 1),
 		"twice": "alice:" + aliceHash + "\nalice:" + aliceHash, "a name that looks like intents": "a=b:" + aliceHash,
+		"a name behind 1 MiB": strings.Repeat("# comment\n", maxUsersFile/10) + "alice:" + aliceHash,
 	} {
 		if _, err := readUsers(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -69,6 +71,36 @@ func TestUsersFileErrors(t *testing.T) {
 	}
 	if _, err := loadUsers(path); err == nil {
 		t.Error("a file that everybody can read is accepted")
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadUsers(fifo); err == nil {
+		t.Error("a FIFO that nobody writes to is accepted")
+	}
+}
+
+// A file of the permitted length is read whole. Of a longer one, no part is taken for the
+// whole: users at its end would be refused without a word.
+func TestUsersFileLength(t *testing.T) {
+	last := "alice:" + aliceHash
+	exact := "#" + strings.Repeat("x", 63) + "\n"
+	text := strings.Repeat(exact, maxUsersFile/len(exact)-2)
+	text += "#" + strings.Repeat("y", maxUsersFile-len(text)-len(last)-2) + "\n" + last
+	if len(text) != maxUsersFile {
+		t.Fatalf("%d bytes", len(text))
+	}
+	u, err := readUsers(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := u.hashes["alice"]; !ok {
+		t.Error("the last user is not known")
+	}
+	_, err = readUsers(strings.NewReader("#" + text))
+	if err == nil || !strings.Contains(err.Error(), "16131: only 1 MiB") {
+		t.Errorf("a byte more: %v", err)
 	}
 }
 
