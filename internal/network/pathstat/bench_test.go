@@ -192,3 +192,29 @@ func BenchmarkLinkEstimator(b *testing.B) {
 		_ = e.Stats()
 	}
 }
+
+// BenchmarkWith asks for what programs have reported, as each decision does for each
+// prefix, from all processors at once: where no program reports anything, where only those
+// of another user do, and for a destination that has been reported.
+func BenchmarkWith(b *testing.B) {
+	over := policy.PrefixID{Interface: "wlan0"}
+	remote := netip.MustParseAddr("192.0.2.1")
+	for _, tt := range []struct {
+		name string
+		uids []uint32 // who reports
+	}{{"nobody", nil}, {"another", []uint32{1001}}, {"same", []uint32{1000, 1001}}} {
+		b.Run(tt.name, func(b *testing.B) {
+			r := NewReports(nil)
+			r.Set([]Prefix{{ID: over}})
+			for _, uid := range tt.uids {
+				r.Add(uid, &FlowReport{Over: over, Remote: remote, Port: 1, RTT: 10 * time.Millisecond, Sent: 100})
+			}
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					_ = r.With(policy.PathStats{}, 1000, over, remote)
+				}
+			})
+		})
+	}
+}

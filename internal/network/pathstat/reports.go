@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/policy"
@@ -39,6 +40,7 @@ type FlowReport struct {
 // concurrent use.
 type Reports struct {
 	clock func() Instant
+	any   atomic.Bool // something has been reported since networks were last dropped
 
 	mu      sync.Mutex
 	users   map[uint32]*reporter
@@ -102,9 +104,12 @@ func (r *Reports) Forget(iface string) {
 }
 
 func (r *Reports) drop(gone func(policy.PrefixID) bool) {
+	left := 0
 	for _, u := range r.users {
 		maps.DeleteFunc(u.dests, func(k reportKey, _ *reported) bool { return gone(k.over) })
+		left += len(u.dests)
 	}
+	r.any.Store(left > 0)
 }
 
 // Add takes a report of a program of user uid, who must be known. Reports of prefixes that
@@ -120,6 +125,7 @@ func (r *Reports) Add(uid uint32, f *FlowReport) {
 	if _, ok := r.stays[f.Over]; !ok {
 		return
 	}
+	r.any.Store(true)
 	d := r.reported(now, uid, reportKey{f.Over, keyOf(0, f.Remote.As16())})
 	d.used = now.Up
 	d.expire(now)
@@ -199,21 +205,24 @@ func whole(f float64) uint32 { return uint32(min(math.Round(f), math.MaxUint32))
 // With returns the figures of a destination over a prefix for user uid: what the kernel
 // has measured there, together with what programs of this user have reported.
 func (r *Reports) With(measured policy.PathStats, uid uint32, over policy.PrefixID, remote netip.Addr) policy.PathStats {
-	if !remote.IsValid() {
+	if !remote.IsValid() || !r.any.Load() {
 		return measured
 	}
+	k := reportKey{over, keyOf(0, remote.As16())}
+	if !r.has(uid, k) {
+		return measured
+	}
+	now := r.clock() // takes longer than the rest, and others need not wait for it
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := r.users[uid]
 	if u == nil {
 		return measured
 	}
-	k := reportKey{over, keyOf(0, remote.As16())}
 	d := u.dests[k]
 	if d == nil {
 		return measured
 	}
-	now := r.clock()
 	if now.Up-d.used >= History {
 		delete(u.dests, k)
 		return measured
@@ -222,6 +231,14 @@ func (r *Reports) With(measured policy.PathStats, uid uint32, over policy.Prefix
 		d.compute(now)
 	}
 	return together(measured, d.estimator.Stats())
+}
+
+// has tells whether something is known of a user's destination.
+func (r *Reports) has(uid uint32, k reportKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := r.users[uid]
+	return u != nil && u.dests[k] != nil
 }
 
 // together joins the figures of two groups of connections. Means are weighed by the number

@@ -274,3 +274,30 @@ func TestReportsJoinTheKernelsFigures(t *testing.T) {
 		}
 	}
 }
+
+// Decisions ask for reports all the time. One that reads the clock, which takes long, holds
+// up no other.
+func TestClockHoldsUpNobody(t *testing.T) {
+	r := newReporting()
+	r.Add(1000, r.flow(1, 30*time.Millisecond, 100, 0))
+	r.clock = func() Instant {
+		if !r.mu.TryLock() {
+			t.Error("the clock is read while others wait")
+			return r.now
+		}
+		r.mu.Unlock()
+		return r.now
+	}
+	if got := r.With(policy.PathStats{}, 1000, r.wlan, r.there); got.SRTTMin != 30*time.Millisecond {
+		t.Errorf("with reports: %v", got.SRTTMin)
+	}
+	// Reports of networks that are gone are not even looked for, and later ones are.
+	r.Forget("")
+	if r.any.Load() {
+		t.Error("something is still known")
+	}
+	r.Add(1000, r.flow(1, 20*time.Millisecond, 100, 0))
+	if got := r.With(policy.PathStats{}, 1000, r.wlan, r.there); got.SRTTMin != 20*time.Millisecond {
+		t.Errorf("with a later report: %v", got.SRTTMin)
+	}
+}
