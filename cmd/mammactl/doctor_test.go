@@ -18,7 +18,7 @@ func TestDoctor(t *testing.T) {
 	}
 	absent := filepath.Join(dir, "control.sock")
 	code, out, errs := mammactl(t.Context(), absent, "doctor", "--config", conf)
-	if code != 1 || errs != "" || !strings.Contains(out, "WARNING  prefix \"203.0.113.0/24\": it matches no network") || !strings.Contains(out, conf+":3") {
+	if code != 1 || errs != "" || !strings.Contains(out, "WARNING  prefix \"203.0.113.0/24\": the block matches no network") || !strings.Contains(out, conf+":3") {
 		t.Errorf("code %d\n%s%s", code, out, errs)
 	}
 	code, out, _ = mammactl(t.Context(), absent, "doctor", "--json", "--config", conf)

@@ -47,14 +47,14 @@ func Probe(self string) *Obstacle {
 func remedy(err error, yama, seccomp string) string {
 	switch {
 	case errors.Is(err, unix.EPERM) && (yama == "2" || yama == "3"):
-		return fmt.Sprintf("kernel.yama.ptrace_scope is %s, which lets no process look at its children: 1 is needed (sysctl -w kernel.yama.ptrace_scope=1; after 3 only a restart with less)", yama)
+		return fmt.Sprintf("kernel.yama.ptrace_scope is %s, so no process may look at its children. Set it to 1 (sysctl -w kernel.yama.ptrace_scope=1; from 3, only a restart leads to a smaller value)", yama)
 	case strings.Contains(err.Error(), notify.ErrBusy.Error()):
-		return "this shell is in a program that uses seccomp notification itself, such as a container's runtime; run it outside"
+		return "run it outside of this program, such as a container's runtime, which uses seccomp notification itself"
 	case strings.Contains(err.Error(), notify.ErrUnsupported.Error()):
-		return "a kernel of 5.9 or later with CONFIG_SECCOMP_FILTER is needed"
+		return "use Linux 5.9 or later, with CONFIG_SECCOMP_FILTER"
 	case errors.Is(err, unix.EPERM) || strings.Contains(err.Error(), unix.EPERM.Error()):
 		if seccomp == "2" {
-			return "a filter of seccomp is in force, as in containers: it must allow seccomp, pidfd_getfd and process_vm_readv (docker run --security-opt seccomp=PROFILE)"
+			return "a filter of seccomp is in force, as in containers. Let it allow seccomp, pidfd_getfd and process_vm_readv (docker run --security-opt seccomp=PROFILE)"
 		}
 	}
 	return ""

@@ -149,7 +149,7 @@ func TestResolved(t *testing.T) {
 		t.Errorf("another network's servers were asked for %s: %v", internal, here)
 	}
 	doctor := d.try(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(m.socket), "control.sock"), "doctor")
-	if want := "names below corp.example: they are asked at " + wwan.Gateway4.String() + " on wwan0, whatever network a connection takes"; !strings.Contains(doctor, want) {
+	if want := "names below corp.example: mamma looks these names up over wwan0, whatever network a connection takes. The name servers there are " + wwan.Gateway4.String(); !strings.Contains(doctor, want) {
 		t.Errorf("doctor does not say %q:\n%s", want, doctor)
 	}
 

@@ -188,7 +188,7 @@ func TestDoctorFindsMissingCapability(t *testing.T) {
 		}
 		return cmd.ProcessState.ExitCode(), out.String()
 	}
-	const lacks = `PROBLEM  this host: routing = "manage" takes CAP_NET_ADMIN, which mamma does not have`
+	const lacks = `PROBLEM  this host: routing = "manage" needs CAP_NET_ADMIN, which mamma does not have`
 	expect := func(when string, want bool, prefix []string, args ...string) {
 		t.Helper()
 		status, says := doctor(prefix, args...)
@@ -239,7 +239,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, want := range []string{
-		"PROBLEM  10.2.0.0/24 on wwan0: what is bound to it would leave elsewhere",
+		"PROBLEM  10.2.0.0/24 on wwan0: sockets bound to this network's address do not send by its interface",
 		"evidence: route to 5.188.10.1 from 10.2.0.2 goes by wlan0",
 		"ip route add default via 10.2.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.2.0.2 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.2.0.2 lookup 101 || ",
 	} {

@@ -21,7 +21,7 @@ func Examine(f Facts) Report {
 		if !p.Link {
 			e.add(true, Finding{
 				Severity: Warning, Check: "link", Subject: subject(p), Text: "the link has no carrier",
-				Copes: "the prefix is not offered until it has", Fix: []string{"ip -s link show dev " + dev(p) + "    # shows it; a cable, an access point or a SIM card is missing"},
+				Copes: "the prefix is not offered until the link has a carrier", Fix: []string{"ip -s link show dev " + dev(p) + "    # shows the link; perhaps a cable, an access point or a SIM card is missing"},
 			})
 			continue // without a link nothing else can be right
 		}
@@ -86,16 +86,16 @@ func (e *examination) splits() {
 		}
 		switch {
 		case s.Off:
-			f.Text = fmt.Sprintf("they belong to %s, but are asked on the network of each connection, as the configuration has link_dns = false there", s.Interface)
+			f.Text = fmt.Sprintf("each connection looks these names up on its own network. The domain is one of %s, but the configuration forbids to use its name servers for them (link_dns = false)", s.Interface)
 		case s.TLS && s.Source != hostfacts.Resolved:
-			f.Text = fmt.Sprintf("they are asked at the resolver of this host, as TLS, which mamma does not speak, is demanded at %s on %s", strings.Join(at, ", "), s.Interface)
+			f.Text = fmt.Sprintf("this host's own resolver looks these names up, whatever network a connection takes. The name servers of %s demand TLS, which mamma does not speak: %s", s.Interface, strings.Join(at, ", "))
 		case s.TLS:
-			f.Text = fmt.Sprintf("they are asked at %s on %s by systemd-resolved, whatever network a connection takes, as TLS is demanded there", strings.Join(at, ", "), s.Interface)
+			f.Text = fmt.Sprintf("systemd-resolved looks these names up over %s, whatever network a connection takes. The name servers there demand TLS, which mamma does not speak: %s", s.Interface, strings.Join(at, ", "))
 		default:
-			f.Text = fmt.Sprintf("they are asked at %s on %s, whatever network a connection takes", strings.Join(at, ", "), s.Interface)
+			f.Text = fmt.Sprintf("mamma looks these names up over %s, whatever network a connection takes. The name servers there are %s", s.Interface, strings.Join(at, ", "))
 		}
 		if !s.Off {
-			f.Fix = []string{fmt.Sprintf("interface %s { link_dns = false }    # in the configuration, if they are not to be", setting(config.EscapePattern(s.Interface)))}
+			f.Fix = []string{fmt.Sprintf("interface %s { link_dns = false }    # in the configuration; each connection then looks the names up on its own network", setting(config.EscapePattern(s.Interface)))}
 		}
 		e.report.Findings = append(e.report.Findings, f)
 	}
@@ -139,10 +139,10 @@ func (e *examination) gateway(p *Prefix) {
 		e.add(false, f)
 		return
 	case GatewayUnreachable:
-		f.Severity, f.Text = Problem, fmt.Sprintf("its gateway %s is no neighbour: nothing can be sent by it", p.Gateway)
+		f.Severity, f.Text = Problem, fmt.Sprintf("no neighbour has the address of the gateway, %s. So nothing can be sent beyond the link", p.Gateway)
 		f.Fix = append(reconnect(p), fmt.Sprintf("%s neigh show dev %s    # shows which neighbours answer", ip(p), dev(p)))
 	case GatewayFiltered:
-		f.Severity, f.Text = Problem, fmt.Sprintf("this host's packet filter or a rule keeps packets from its gateway %s", p.Gateway)
+		f.Severity, f.Text = Problem, fmt.Sprintf("a packet filter or a rule of this host refuses packets to the gateway %s", p.Gateway)
 		tables := "iptables"
 		if p.Addr.Is6() {
 			tables = "ip6tables"
@@ -150,13 +150,13 @@ func (e *examination) gateway(p *Prefix) {
 		// Somebody may have forbidden it on purpose. So no command is proposed that
 		// permits it.
 		f.Fix = []string{
-			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
-			tables + " -S OUTPUT    # shows it where the program is another one",
-			fmt.Sprintf("%s rule    # shows rules that prohibit them", ip(p)),
+			"nft -a list ruleset    # shows which rule drops the packets; nft delete rule FAMILY TABLE CHAIN handle N removes that rule",
+			tables + " -S OUTPUT    # shows rules that were made with " + tables + "",
+			fmt.Sprintf("%s rule    # shows routing rules that prohibit the packets", ip(p)),
 		}
 	case GatewaySilent:
-		f.Severity, f.Text = Warning, fmt.Sprintf("its gateway %s does not answer; that may be its way, or a firewall's", p.Gateway)
-		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s    # shows whether it does now", dev(p), p.Gateway.WithZone(""))}
+		f.Severity, f.Text = Warning, fmt.Sprintf("the gateway %s does not answer. Some gateways and firewalls never do", p.Gateway)
+		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s    # shows whether the gateway answers now", dev(p), p.Gateway.WithZone(""))}
 	}
 	e.add(true, f)
 }
@@ -171,9 +171,12 @@ func (e *examination) servers(p *Prefix) {
 			dead = append(dead, fmt.Sprintf("%s: %s", s.Addr, s.Error))
 		}
 	}
-	severity, text := Warning, "one of its name servers does not answer"
+	severity, text := Warning, fmt.Sprintf("%d of this network's %d name servers do not answer", len(dead), len(p.Servers))
+	if len(dead) == 1 {
+		text = fmt.Sprintf("1 of this network's %d name servers does not answer", len(p.Servers))
+	}
 	if len(dead) == len(p.Servers) {
-		severity, text = Problem, "none of its name servers answers"
+		severity, text = Problem, "no name server of this network answers"
 	}
 	first := p.Servers[0].Addr
 	for _, s := range p.Servers {
@@ -185,8 +188,8 @@ func (e *examination) servers(p *Prefix) {
 	e.add(len(dead) > 0, Finding{
 		Severity: severity, Check: "resolver", Subject: subject(p), Text: text, Evidence: strings.Join(dead, "; "),
 		Fix: []string{
-			fmt.Sprintf("dig -b %s %s -p %d . NS    # shows whether it is back", p.Addr, display.ShellQuote("@"+first.Addr().String()), first.Port()),
-			fmt.Sprintf("nameserver = [...]    # in the block of %s, with one that answers", p.ID.Interface),
+			fmt.Sprintf("dig -b %s %s -p %d . NS    # shows whether the name server answers now", p.Addr, display.ShellQuote("@"+first.Addr().String()), first.Port()),
+			fmt.Sprintf("nameserver = [...]    # in the block of %s in the configuration, with a server that answers", p.ID.Interface),
 		},
 	})
 }
@@ -219,13 +222,13 @@ func (e *examination) duplicate(i int) {
 			spare = p.ID.Interface
 		}
 		fix = []string{
-			"ip link set dev " + display.ShellQuote(spare) + " down    # if both are the same network",
+			"ip link set dev " + display.ShellQuote(spare) + " down    # if these interfaces are in one and the same network",
 			"interface " + setting(config.EscapePattern(spare)) + " { enabled = false }    # in the configuration",
 		}
 	}
 	e.add(len(twins) > 0, Finding{
 		Severity: Warning, Check: "duplicate", Subject: subject(p),
-		Text:     "the same network is on " + strings.Join(twins, " and ") + ": neighbours are reached by one of them only",
+		Text:     "the same network is on " + strings.Join(twins, " and ") + ", too. This host reaches neighbours by one of these interfaces only",
 		Evidence: fmt.Sprintf("%s on %s and %s", p.ID.Prefix, p.ID.Interface, strings.Join(twins, " and ")),
 		Fix:      fix,
 	})
@@ -260,20 +263,20 @@ func (e *examination) diversions() {
 	}
 	f := Finding{
 		Severity: Warning, Check: "marks", Subject: "this host",
-		Text:     "the packet filter marks what this host sends, and rules lead marked packets elsewhere: that undoes choices",
+		Text:     "the packet filter marks packets that this host sends, and rules lead marked packets over other networks. So these packets do not use the chosen network",
 		Evidence: strings.Join(append(slices.Clone(rules), e.facts.Markers...), "; "),
 		Fix:      []string{"nft list ruleset    # shows which packets are marked", "ip rule    # shows the rules"},
 	}
 	if len(e.facts.Markers) == 0 {
 		f.Severity = Note
-		f.Text = "rules lead marked packets elsewhere, and whether the packet filter sets marks cannot be seen: that would undo choices"
-		f.Fix = []string{"iptables -t mangle -S    # shows which packets are marked, to root", "ip rule    # shows the rules"}
+		f.Text = "rules lead marked packets over other networks. This process cannot see whether the packet filter marks packets. Marked ones do not use the chosen network"
+		f.Fix = []string{"iptables -t mangle -S    # shows which packets are marked; needs root", "ip rule    # shows the rules"}
 	}
 	e.add(len(rules) > 0 && (len(e.facts.Markers) > 0 || !e.facts.MarkersKnown), f)
 	for _, d := range e.facts.Users {
 		e.add(true, Finding{
-			Severity: Warning, Check: "users", Subject: "users " + d.Users, Text: "a rule leads what these users send elsewhere: that undoes choices for their programs",
-			Evidence: d.Rule + " (for " + strings.Join(d.Prefixes, ", ") + ")", Fix: []string{"ip rule    # shows it; if that was your wish, nothing is wrong"},
+			Severity: Warning, Check: "users", Subject: "users " + d.Users, Text: "a rule leads packets of these users over another network. So their programs do not use the chosen network",
+			Evidence: d.Rule + " (for " + strings.Join(d.Prefixes, ", ") + ")", Fix: []string{"ip rule    # shows the rule; if you want it, nothing is wrong"},
 		})
 	}
 }
@@ -285,11 +288,11 @@ func (e *examination) refused() {
 		p := &e.facts.Refused[i]
 		e.add(true, Finding{
 			Severity: Warning, Check: "prohibited", Subject: subject(p),
-			Text:     "a route or a rule refuses what is sent from it, so it is not used",
+			Text:     "a route or a rule refuses packets from this network's address. So the network is not used",
 			Evidence: fmt.Sprintf("route to %s from %s: %s", p.FarAway, p.Addr, p.Refused),
 			Copes:    "the prefix is not offered",
 			Fix: []string{
-				ip(p) + " rule    # shows who is meant; if that was your wish, nothing is wrong",
+				ip(p) + " rule    # shows the rules; if you want them, nothing is wrong",
 				fmt.Sprintf("%s route show table all type %s    # shows routes that refuse", ip(p), kindOf(p.Refused)),
 			},
 		})
@@ -318,15 +321,15 @@ func kindOf(refused string) string {
 func (e *examination) led(p *Led) {
 	f := Finding{
 		Severity: Warning, Check: "led", Subject: subject(&p.Prefix),
-		Text:     "a rule leads what is sent from it into the tunnel " + p.Into + ", so it is used for its own link only",
+		Text:     "a rule leads packets from this network's address into the tunnel " + p.Into + ". So the network is used for its own link only",
 		Evidence: fmt.Sprintf("route to %s from %s: dev %s", p.FarAway, p.Addr, p.Into),
-		Copes:    "connections to elsewhere go as the rule says",
-		Fix:      []string{ip(&p.Prefix) + " rule    # shows which rule; if that was your wish, nothing is wrong"},
+		Copes:    "connections beyond the link use the tunnel, as the rule says",
+		Fix:      []string{ip(&p.Prefix) + " rule    # shows the rule; if you want it, nothing is wrong"},
 	}
 	if p.Other {
 		f.Severity, f.Subject = Note, p.Addr.String()+" on "+p.ID.Interface
-		f.Text = "a rule leads what is sent from this address into the tunnel " + p.Into
-		f.Copes = "connections are made from another address of the network; mamma makes no rules for this one"
+		f.Text = "a rule leads packets from this address into the tunnel " + p.Into
+		f.Copes = "connections use another address of the network, and mamma makes no rules for this one"
 	}
 	e.add(true, f)
 }
@@ -334,12 +337,12 @@ func (e *examination) led(p *Led) {
 func (e *examination) unmatched() {
 	for _, b := range e.facts.Unmatched {
 		f := Finding{
-			Severity: Warning, Check: "config", Subject: b.Name, Text: "it matches no network of this host at the moment",
-			Evidence: b.At, Fix: []string{"mamma --init    # shows blocks for the networks that there are"},
+			Severity: Warning, Check: "config", Subject: b.Name, Text: "the block matches no network of this host at the moment",
+			Evidence: b.At, Fix: []string{"mamma --init    # shows blocks for the networks of this host"},
 		}
 		if b.Off != "" {
-			f.Text = "its interface is switched off"
-			f.Evidence += fmt.Sprintf("; the flags of %s do not hold UP", b.Off)
+			f.Text = "the interface of the block is switched off"
+			f.Evidence += fmt.Sprintf("; the flags of %s lack UP", b.Off)
 			f.Fix = []string{"ip link set dev " + display.ShellQuote(b.Off) + " up"}
 			f.Lasts = lastUp(b.Off, b.Manager)
 		}
@@ -370,9 +373,9 @@ func (e *examination) run() {
 func (e *examination) host() {
 	const host = "this host"
 	e.add(len(e.facts.Prefixes) == 0 && !slices.ContainsFunc(e.facts.Led, func(l Led) bool { return !l.Other }), Finding{
-		Severity: Problem, Check: "networks", Subject: host, Text: "no network is managed: there is nothing to choose from",
-		Evidence: "no prefix is selected by the configuration",
-		Fix:      []string{"mamma --init    # shows blocks for the networks that there are", "auto = true    # in the configuration"},
+		Severity: Problem, Check: "networks", Subject: host, Text: "mamma manages no network. So there is nothing to choose from",
+		Evidence: "the configuration selects no prefix",
+		Fix:      []string{"mamma --init    # shows blocks for the networks of this host", "auto = true    # in the configuration"},
 	})
 	severity := Note
 	if strings.HasPrefix(e.facts.Policy, "mptcp") {
@@ -388,7 +391,7 @@ func (e *examination) host() {
 		if e.facts.MPTCP == Missing {
 			f.Text, f.Evidence = "the kernel has no Multipath TCP", "there is no net.mptcp.enabled"
 			f.Lasts = ""
-			f.Fix = []string{"a kernel of Linux 5.6 or later with CONFIG_MPTCP"}
+			f.Fix = []string{"use Linux 5.6 or later, with CONFIG_MPTCP"}
 		}
 		e.add(true, f)
 	case On:
@@ -397,18 +400,18 @@ func (e *examination) host() {
 	}
 	if e.facts.ManageRouting {
 		e.add(!e.facts.MayRoute, Finding{
-			Severity: Problem, Check: "capability", Subject: host, Text: `routing = "manage" takes CAP_NET_ADMIN, which mamma does not have`,
+			Severity: Problem, Check: "capability", Subject: host, Text: `routing = "manage" needs CAP_NET_ADMIN, which mamma does not have`,
 			Evidence: "bit 12 of CapEff in /proc/PID/status is not set",
-			Fix:      []string{"systemctl edit mamma    # with [Service] and AmbientCapabilities=CAP_NET_ADMIN", `routing = "leave"    # in the configuration`},
+			Fix:      []string{"systemctl edit mamma    # write [Service] and AmbientCapabilities=CAP_NET_ADMIN there", `routing = "leave"    # in the configuration`},
 		})
 	}
 	if e.facts.BindDevice {
 		e.add(e.facts.DeviceError != "", Finding{
-			Severity: Problem, Check: "capability", Subject: host, Text: "sockets cannot be bound to a device",
+			Severity: Problem, Check: "capability", Subject: host, Text: "mamma may not bind sockets to devices",
 			Evidence: "SO_BINDTODEVICE: " + e.facts.DeviceError,
 			Fix: []string{
-				"a kernel of Linux 5.7 or later, which needs no privilege for it",
-				`routing = "manage"    # in the configuration: then it is not needed`,
+				"use Linux 5.7 or later, which needs no privilege for that",
+				`routing = "manage"    # in the configuration; sockets then need no device`,
 				"setcap cap_net_raw+ep PROGRAM    # for each program",
 			},
 		})

@@ -25,10 +25,10 @@ func (e *examination) defaultRoute(p *Prefix) {
 	q.Gateway = example(p)
 	e.add(true, Finding{
 		Severity: Warning, Check: "default-route", Subject: subject(p),
-		Text:     "no default route: it reaches its own network only",
+		Text:     "this network has no default route. So only its own link is reached",
 		Evidence: fmt.Sprintf("no route to %s by %s", everywhere(p), p.ID.Interface),
-		Copes:    "the prefix is suspect, and destinations on its link are reached",
-		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if that is its gateway", ip(p), hop(&q), metric)},
+		Copes:    "the prefix counts as suspect, and is used for destinations on its link",
+		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if this is the way out of that network", ip(p), hop(&q), metric)},
 		Lasts:    lastDefault(&q, metric),
 	})
 }
@@ -60,30 +60,29 @@ func (e *examination) lastMetric(v6 bool) (metric int, ok bool) {
 // somebody forbids its packets to leave by its interface. No command against that is
 // proposed.
 func (e *examination) forbidden(p *Prefix) {
-	may := "nothing may leave by it but what is for its own network: "
 	f := Finding{
 		Severity: Warning, Check: "forbidden", Subject: subject(p),
-		Text:     "table main has a route to everywhere that refuses, before the place for a default route",
+		Text:     "A route of table main refuses packets to everywhere, and comes before the place of a default route",
 		Evidence: ip(p) + " route: a route to everywhere, or to both halves, of the kind blackhole, unreachable or prohibit",
-		Copes:    "the prefix is suspect, and destinations on its link are reached",
-		Fix:      []string{ip(p) + " route    # shows the route; if that was your wish, no block for this network"},
+		Copes:    "the prefix counts as suspect, and is used for destinations on its link",
+		Fix:      []string{ip(p) + " route    # shows the route; if you want it, leave this network out of the configuration"},
 	}
 	byRoute := true
 	if b := p.Barrier; b.Words != "" {
 		byRoute = p.BarrierTable != 0
-		f.Text = fmt.Sprintf("that is forbidden by rule %d", b.Priority)
+		f.Text = fmt.Sprintf("Rule %d refuses all others", b.Priority)
 		f.Evidence = fmt.Sprintf("rule %d: %s", b.Priority, b.Words)
-		f.Fix = []string{ip(p) + " rule    # shows the rule; if that was your wish, no block for this network"}
+		f.Fix = []string{ip(p) + " rule    # shows the rule; if you want it, leave this network out of the configuration"}
 		if byRoute {
-			f.Text = fmt.Sprintf("that is forbidden by a route in table %d, to which rule %d leads", p.BarrierTable, b.Priority)
-			f.Fix[0] = fmt.Sprintf("%s route show table %d    # shows the route; if that was your wish, no block for this network", ip(p), p.BarrierTable)
+			f.Text = fmt.Sprintf("A route in table %d, to which rule %d leads, refuses all others", p.BarrierTable, b.Priority)
+			f.Fix[0] = fmt.Sprintf("%s route show table %d    # shows the route; if you want it, leave this network out of the configuration", ip(p), p.BarrierTable)
 		}
 	}
 	if byRoute && p.Addr.Is6() {
 		// IPv6 takes no route of another device for such a socket, and one that refuses has loopback.
-		may = "nothing should leave by it but what is for its own network, although sockets bound to the device pass over a route that refuses: "
+		f.Text += ". Sockets that are bound to the interface pass over that route nevertheless"
 	}
-	f.Text = may + f.Text
+	f.Text = "packets may leave by this network for its own link only. " + f.Text
 	e.add(true, f)
 }
 
@@ -108,6 +107,10 @@ func example(p *Prefix) netip.Addr {
 	return first
 }
 
+// elsewhere begins the texts of source-route. The sockets may send by another interface, or
+// not at all beyond the link.
+const elsewhere = "sockets bound to this network's address do not send by its interface"
+
 func (e *examination) sourceRoute(p *Prefix) {
 	if !p.Default && !p.Hidden {
 		return
@@ -122,58 +125,58 @@ func (e *examination) sourceRoute(p *Prefix) {
 	}
 	var fix []string
 	copes, lasts := "", ""
-	text := "what is bound to it would leave elsewhere (no rule leads from its address to its default route)"
+	text := elsewhere + ". No rule leads from the address to the network's default route"
 	if p.Shared {
-		text = "what is bound to it leaves by any of several interfaces, as the kernel shares connections among them (no rule leads from its address to its default route)"
+		text = "sockets bound to this network's address send by any of several interfaces, among which the kernel shares connections. No rule leads from the address to the network's default route"
 	}
 	switch {
 	case !wrong:
 	case e.facts.ManageRouting && p.Foreign.Words != "":
-		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.FirstPriority)
+		text = fmt.Sprintf("%s. A rule of another program comes before those of mamma, which begin at priority %d", elsewhere, routing.FirstPriority)
 		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
-		fix = []string{move(p, p.Foreign) + "    # unless that is meant, as with a VPN: then no block for this network"}
+		fix = []string{move(p, p.Foreign) + "    # if you do not want that rule first; else, as with a VPN, leave this network out of the configuration"}
 		if past := p.Past; past.Words != "" {
 			// What is sent from other addresses would then be led by that rule.
-			evidence += fmt.Sprintf("; behind those of mamma it would also come behind rule %d: %s", past.Priority, past.Words)
-			fix = []string{fmt.Sprintf("%s rule    # shows both rules; whoever made them must move them together; if that is meant, as with a VPN: no block for this network", ip(p))}
+			evidence += fmt.Sprintf("; behind the rules of mamma, that rule would also come behind rule %d: %s", past.Priority, past.Words)
+			fix = []string{fmt.Sprintf("%s rule    # shows both rules; whoever made them must move them together; if you want them first, as with a VPN, leave this network out of the configuration", ip(p))}
 		}
 	case p.Forbidden.Words != "":
-		text = "what is bound to it leaves elsewhere, and a rule of somebody else refuses what would be sent from it"
+		text = elsewhere + ". A rule of another program refuses packets that would leave by the interface"
 		if e.facts.ManageRouting {
-			text = "what is bound to it leaves elsewhere: mamma gives it no rules, as a rule of somebody else refuses what would be sent from it"
+			text = elsewhere + ". mamma makes no rules for this network, because a rule of another program refuses packets that would leave by the interface"
 		}
 		evidence += fmt.Sprintf("; rule %d: %s", p.Forbidden.Priority, p.Forbidden.Words)
-		fix = []string{fmt.Sprintf("%s rule    # shows the rule; if that was your wish, no block for this network", ip(p))}
+		fix = []string{fmt.Sprintf("%s rule    # shows the rule; if you want it, leave this network out of the configuration", ip(p))}
 	case e.facts.ManageRouting && p.Managed:
-		text = "what is bound to it leaves elsewhere, though rules of mamma lead from its address to its default route"
-		fix = []string{fmt.Sprintf("%s route get %s from %s    # shows by which table", ip(p), p.FarAway, p.Addr), fmt.Sprintf("%s rule    # shows what comes before those of protocol %d", ip(p), routing.Protocol)}
+		text = elsewhere + ", although rules of mamma lead from the address to the network's default route"
+		fix = []string{fmt.Sprintf("%s route get %s from %s    # shows which table the packets use", ip(p), p.FarAway, p.Addr), fmt.Sprintf("%s rule    # shows which rules come before those of mamma, which have protocol %d", ip(p), routing.Protocol)}
 	case e.facts.ManageRouting:
-		text = "what is bound to it would leave elsewhere: routes are to be managed, and there are no rules for it"
-		fix = []string{"systemctl restart mamma    # if it does not run; else its log says why"}
+		text = elsewhere + `. The configuration has routing = "manage", but mamma has made no rules for this network`
+		fix = []string{"systemctl restart mamma    # if mamma does not run; if it runs, its log says why there are no rules"}
 	case p.Twin:
-		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
+		fix = []string{"give one of the two devices another address, in its own settings; no rule can tell them apart"}
 	case len(p.Undone)+len(p.Passed) > 0:
 		// A way of its own would pass over these rules.
 		for _, f := range slices.Concat(p.Undone, p.Passed) {
-			evidence += fmt.Sprintf("; rule %d would not hold for a way of its own: %s", f.Priority, f.Words)
+			evidence += fmt.Sprintf("; a rule by source would pass over rule %d: %s", f.Priority, f.Words)
 		}
-		fix = []string{`routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`}
+		fix = []string{`routing = "manage"    # in the configuration; mammactl doctor then says how those rules stay in force`}
 	case p.Mixed:
-		fix = []string{`routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`}
+		fix = []string{`routing = "manage"    # in the configuration; mamma can tell the VPN's routes from others`}
 	default:
 		b := bypass{p: p, table: e.table, priority: p.Priority, suppress: p.Suppress}
-		fix = []string{inTurn(b.steps()), `routing = "manage"    # in the configuration: mamma sees to it`}
+		fix = []string{inTurn(b.steps()), `routing = "manage"    # in the configuration; mamma then makes such rules`}
 		lasts = b.last()
 		e.table++
 	}
 	if p.Hidden {
-		text = "what is bound to it would leave elsewhere, also if it is bound to the device: behind routes to next-hop objects the kernel does not look for its default route"
+		text = elsewhere + ", not even if they are bound to the interface. The kernel does not look for a default route behind one that uses a next-hop object"
 		if p.Addr.Is6() {
-			text = "what is bound to it may leave elsewhere, also if it is bound to the device: of a group of next-hop objects the kernel takes any"
+			text = "sockets bound to this network's address may send by another interface, even if they are bound to this one. The kernel takes any member of a group of next-hop objects"
 		}
 	}
 	if wrong && e.facts.BindDevice && !p.Hidden {
-		copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
+		copes = "mamma has each socket bound to the interface (SO_BINDTODEVICE); programs that do not ask mamma are not helped"
 	}
 	e.add(wrong, Finding{
 		Severity: Problem, Check: "source-route", Subject: subject(p),
@@ -209,16 +212,16 @@ func (e *examination) undone(p *Prefix) {
 		}
 		e.add(true, Finding{
 			Severity: Warning, Check: check, Subject: subject(p),
-			Text:     "a rule that " + does + " does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
+			Text:     "a rule that " + does + " has no effect on packets from this network's address. The rules of mamma come before that rule, because the way to everywhere that they replace does, too",
 			Evidence: fmt.Sprintf("rule %d: %s", f.Priority, f.Words),
 			Fix:      []string{inTurn(steps)},
 		})
 	}
 	for _, f := range p.Undone {
-		report("undone", "refuses something", f)
+		report("undone", "refuses some packets", f)
 	}
 	for _, f := range p.Passed {
-		report("passed", "leads some packets elsewhere", f)
+		report("passed", "leads some packets over another network", f)
 	}
 	if len(p.Undone)+len(p.Passed) == 0 {
 		e.report.Passed++
@@ -234,10 +237,10 @@ func (e *examination) reversePath(p *Prefix) {
 		return
 	}
 	severity := Warning
-	text := "rp_filter is strict (1): answers are dropped as soon as another default route is preferred"
+	text := "the reverse path filter is strict (rp_filter is 1). The kernel drops answers that come in here as soon as another default route is preferred"
 	if p.Egress != p.ID.Interface {
 		severity = Problem
-		text = "rp_filter is strict (1): answers that come in by this interface are dropped"
+		text = "the reverse path filter is strict (rp_filter is 1). The kernel drops answers that come in by this interface"
 	}
 	set, last := sysctl(filterKey(p.ID.Interface), "2")
 	e.add(p.ReversePath == 1, Finding{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +34,10 @@ func healthy() Facts {
 	return Facts{Prefixes: []Prefix{wifi(), lte()}, MPTCP: On, MayRoute: true, BindDevice: true, Table: 101, Metrics: [2]int{600, 1024}, Unbound: [2]string{"wlan0"}}
 }
 
+// vague finds a sentence that begins with a pronoun: after "192.168.0.0/24 on wlan0:", the
+// reader cannot tell whether a network, an address or a gateway is meant.
+var vague = regexp.MustCompile(`(?i)(^|[.:;,] )(it|its|they|that is|what is) `)
+
 func TestExamine(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -55,29 +60,29 @@ func TestExamine(t *testing.T) {
 			"problem source-route 10.64.0.0/10 on wwan0; ip route add default dev wwan0 table 102 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 102 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default dev wwan0 table 102; false; }; }",
 		}, 2},
 		{"routes are to be managed, and are not", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress = true, "" }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # if it does not run; else its log says why",
+			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # if mamma does not run; if it runs, its log says why there are no rules",
 		}, 2},
 		{"a VPN takes everything in pieces as short as other routes", func(f *Facts) { f.Prefixes[1].Egress, f.Prefixes[1].Suppress, f.Prefixes[1].Mixed = "wg0", 24, true }, []string{
-			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`,
+			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration; mamma can tell the VPN's routes from others`,
 		}, 2},
 		{"managed routes do not hold", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Managed = true, "wlan0", true }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip route get 192.0.2.1 from 10.64.3.9    # shows by which table",
+			"problem source-route 10.64.0.0/10 on wwan0; ip route get 192.0.2.1 from 10.64.3.9    # shows which table the packets use",
 		}, 2},
 		{"a rule of somebody else comes before those of mamma", func(f *Facts) {
 			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{Priority: 100, Words: "from all lookup 77"}
 		}, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from all lookup 77 priority 7710 && { ip rule del from all lookup 77 priority 100 || { ip rule del from all lookup 77 priority 7710; false; }; }    # unless that is meant, as with a VPN: then no block for this network",
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from all lookup 77 priority 7710 && { ip rule del from all lookup 77 priority 100 || { ip rule del from all lookup 77 priority 7710; false; }; }    # if you do not want that rule first; else, as with a VPN, leave this network out of the configuration",
 		}, 2},
 		{"such a rule, and another one that it would come behind", func(f *Facts) {
 			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{Priority: 100, Words: "from all lookup 77"}
 			f.Prefixes[1].Past = Foreign{Priority: 200, Words: "from all lookup 78"}
 		}, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows both rules; whoever made them must move them together; if that is meant, as with a VPN: no block for this network",
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows both rules; whoever made them must move them together; if you want them first, as with a VPN, leave this network out of the configuration",
 		}, 2},
 		{"a rule forbids what would be managed", func(f *Facts) {
 			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Forbidden = true, "wlan0", Foreign{Priority: 20001, Words: "from all prohibit"}
 		}, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if you want it, leave this network out of the configuration",
 		}, 2},
 		{"a rule that refuses something is undone", func(f *Facts) {
 			f.ManageRouting, f.Prefixes[1].Managed, f.Prefixes[1].Undone = true, true, []Foreign{{Priority: 20001, Words: "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
@@ -104,13 +109,13 @@ func TestExamine(t *testing.T) {
 			f.Prefixes[1].Refused, f.Prefixes[1].Default = "prohibited", false
 			f.Refused = f.Prefixes[1:]
 		}, []string{
-			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows who is meant; if that was your wish, nothing is wrong",
+			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows the rules; if you want them, nothing is wrong",
 		}, 1},
 		{"led into a tunnel", func(f *Facts) { f.Led = []Led{{Prefix: f.Prefixes[1], Into: "wg0"}} }, []string{
-			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
+			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if you want it, nothing is wrong",
 		}, 1},
 		{"all that there is led into a tunnel", func(f *Facts) { f.Led, f.Prefixes = []Led{{Prefix: f.Prefixes[1], Into: "wg0"}}, nil }, []string{
-			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
+			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if you want it, nothing is wrong",
 		}, 1},
 		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }",
@@ -128,7 +133,7 @@ func TestExamine(t *testing.T) {
 			}
 		}, nil, 0},
 		{"the same address twice", func(f *Facts) { f.Prefixes[1].Egress, f.Prefixes[1].Twin = "wlan0", true }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; another address for one of the two devices, by its own settings: no rule can tell them apart",
+			"problem source-route 10.64.0.0/10 on wwan0; give one of the two devices another address, in its own settings; no rule can tell them apart",
 		}, 2},
 		{"what is unreachable, with somebody who configures it", func(f *Facts) {
 			f.Prefixes[1].GatewayState, f.Prefixes[1].Manager = GatewayUnreachable, Manager{NetworkManager, "a b"}
@@ -138,81 +143,81 @@ func TestExamine(t *testing.T) {
 		}, []string{"warning marks this host; nft list ruleset    # shows which packets are marked"}, 1},
 		{"marks that nobody sets", func(f *Facts) { f.Marks, f.MarkersKnown = []Diversion{{Rule: "rule 9: fwmark 0x1 lookup 7"}}, true }, nil, 0},
 		{"marks that nobody can see", func(f *Facts) { f.Marks = []Diversion{{Rule: "rule 9: fwmark 0x1 lookup 7"}} }, []string{
-			"note marks this host; iptables -t mangle -S    # shows which packets are marked, to root",
+			"note marks this host; iptables -t mangle -S    # shows which packets are marked; needs root",
 		}, 0},
 		{"other users", func(f *Facts) { f.Users = []Diversion{{Rule: "rule 9: uidrange 1-2 lookup 7", Users: "1-2"}} }, []string{
-			"warning users users 1-2; ip rule    # shows it; if that was your wish, nothing is wrong",
+			"warning users users 1-2; ip rule    # shows the rule; if you want it, nothing is wrong",
 		}, 1},
 		{"gateways", func(f *Facts) {
 			f.Prefixes[0].GatewayState, f.Prefixes[1].GatewayState = GatewaySilent, GatewayUnreachable
 		}, []string{
 			"problem gateway 10.64.0.0/10 on wwan0; ip neigh show dev wwan0    # shows which neighbours answer",
-			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1    # shows whether it does now",
+			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1    # shows whether the gateway answers now",
 		}, 2},
 		{"filtered gateway", func(f *Facts) { f.Prefixes[1].GatewayState = GatewayFiltered }, []string{
-			"problem gateway 10.64.0.0/10 on wwan0; nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
+			"problem gateway 10.64.0.0/10 on wwan0; nft -a list ruleset    # shows which rule drops the packets; nft delete rule FAMILY TABLE CHAIN handle N removes that rule",
 		}, 2},
 		{"resolvers", func(f *Facts) {
 			f.Prefixes[0].Servers[0].Error = "no answer in time"
 			f.Prefixes[1].Servers = []Server{{Addr: netip.MustParseAddrPort("10.64.0.1:53")}, {Addr: netip.MustParseAddrPort("10.64.0.2:5353"), Error: "x"}}
 		}, []string{
-			"problem resolver 192.168.0.0/24 on wlan0; dig -b 192.168.0.23 @192.168.0.1 -p 53 . NS    # shows whether it is back",
-			"warning resolver 10.64.0.0/10 on wwan0; dig -b 10.64.3.9 @10.64.0.2 -p 5353 . NS    # shows whether it is back",
+			"problem resolver 192.168.0.0/24 on wlan0; dig -b 192.168.0.23 @192.168.0.1 -p 53 . NS    # shows whether the name server answers now",
+			"warning resolver 10.64.0.0/10 on wwan0; dig -b 10.64.3.9 @10.64.0.2 -p 5353 . NS    # shows whether the name server answers now",
 		}, 2},
 		{"no default route", func(f *Facts) { f.Prefixes[1].Default, f.Prefixes[1].Gateway = false, netip.Addr{} }, []string{
-			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if this is the way out of that network",
 		}, 1},
 		{"no default route, and one that refuses is last", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(4294967295) }, []string{
-			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if this is the way out of that network",
 		}, 1},
 		{"no default route, and one that refuses is near", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(610) }, []string{
-			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 605    # if that is its gateway",
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 605    # if this is the way out of that network",
 		}, 1},
 		{"no default route, and one that refuses leaves no room", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(601) }, []string{
-			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if you want it, leave this network out of the configuration",
 		}, 1},
 		{"no default route, and one that refuses comes first", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(0) }, []string{
-			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if you want it, leave this network out of the configuration",
 		}, 1},
 		{"no default route, which a rule would undo", func(f *Facts) {
 			f.Prefixes[1].Default, f.Prefixes[1].Barrier = false, Foreign{Priority: 20002, Words: "from all prohibit"}
 		}, []string{
-			"warning forbidden 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
+			"warning forbidden 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if you want it, leave this network out of the configuration",
 		}, 1},
 		{"no default route, which a route of another table would undo", func(f *Facts) {
 			f.Prefixes[1].Default, f.Prefixes[1].Barrier, f.Prefixes[1].BarrierTable = false, Foreign{Priority: 20001, Words: "from all lookup 1000"}, 1000
 		}, []string{
-			"warning forbidden 10.64.0.0/10 on wwan0; ip route show table 1000    # shows the route; if that was your wish, no block for this network",
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route show table 1000    # shows the route; if you want it, leave this network out of the configuration",
 		}, 1},
 		{"a way of its own would pass over a rule that refuses", func(f *Facts) {
 			f.Prefixes[1].Egress, f.Prefixes[1].Undone = "wlan0", []Foreign{{Priority: 20002, Words: "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
 		}, []string{
-			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`,
+			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration; mammactl doctor then says how those rules stay in force`,
 		}, 2},
 		{"duplicates", func(f *Facts) {
 			f.Prefixes[1].ID.Prefix = f.Prefixes[0].ID.Prefix
 			f.Others = []policy.PrefixID{{Interface: "eth0", Prefix: f.Prefixes[0].ID.Prefix}, {Interface: "eth1"}}
 		}, []string{
-			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wwan0 down    # if both are the same network",
+			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wwan0 down    # if these interfaces are in one and the same network",
 		}, 1},
 		{"a duplicate that carries the default", func(f *Facts) {
 			f.Prefixes[1].ID.Prefix, f.Unbound[0] = f.Prefixes[0].ID.Prefix, "wwan0"
 		}, []string{
-			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wlan0 down    # if both are the same network",
+			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wlan0 down    # if these interfaces are in one and the same network",
 		}, 1},
 		{"no carrier: nothing else is looked at", func(f *Facts) {
 			f.Prefixes[1] = Prefix{ID: f.Prefixes[1].ID, Far: true}
-		}, []string{"warning link 10.64.0.0/10 on wwan0; ip -s link show dev wwan0    # shows it; a cable, an access point or a SIM card is missing"}, 1},
+		}, []string{"warning link 10.64.0.0/10 on wwan0; ip -s link show dev wwan0    # shows the link; perhaps a cable, an access point or a SIM card is missing"}, 1},
 		{"the configuration", func(f *Facts) { f.Unmatched = []Block{{Name: `prefix "10.0.0.0/8"`, At: "policy.conf:7"}} }, []string{
-			`warning config prefix "10.0.0.0/8"; mamma --init    # shows blocks for the networks that there are`,
+			`warning config prefix "10.0.0.0/8"; mamma --init    # shows blocks for the networks of this host`,
 		}, 1},
 		{"Multipath TCP is off, and nobody wants it", func(f *Facts) { f.MPTCP = Off }, []string{"note mptcp this host; sysctl -w net.mptcp.enabled=1"}, 0},
 		{"the policy wants it", func(f *Facts) { f.MPTCP, f.Policy = Off, "mptcp_simple" }, []string{"problem mptcp this host; sysctl -w net.mptcp.enabled=1"}, 2},
 		{"capabilities", func(f *Facts) { f.ManageRouting, f.MayRoute, f.DeviceError = true, false, "operation not permitted" }, []string{
-			"problem capability this host; systemctl edit mamma    # with [Service] and AmbientCapabilities=CAP_NET_ADMIN",
-			"problem capability this host; a kernel of Linux 5.7 or later, which needs no privilege for it",
+			"problem capability this host; systemctl edit mamma    # write [Service] and AmbientCapabilities=CAP_NET_ADMIN there",
+			"problem capability this host; use Linux 5.7 or later, which needs no privilege for that",
 		}, 2},
-		{"nothing is managed", func(f *Facts) { f.Prefixes = nil }, []string{"problem networks this host; mamma --init    # shows blocks for the networks that there are"}, 2},
+		{"nothing is managed", func(f *Facts) { f.Prefixes = nil }, []string{"problem networks this host; mamma --init    # shows blocks for the networks of this host"}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := healthy()
@@ -223,6 +228,9 @@ func TestExamine(t *testing.T) {
 				got = append(got, strings.Join([]string{x.Severity.String(), x.Check, x.Subject}, " ")+"; "+x.Fix[0])
 				if x.Text == "" || x.Evidence == "" && x.Check != "gateway" && x.Check != "link" {
 					t.Errorf("%s says too little: %+v", x.Check, x)
+				}
+				if vague.MatchString(x.Text) || strings.HasSuffix(x.Text, ".") {
+					t.Errorf("%s says no subject first, or ends with a full stop: %s", x.Check, x.Text)
 				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -243,13 +251,13 @@ func TestWrite(t *testing.T) {
 	if err := r.Write(&b, 0); err != nil {
 		t.Fatal(err)
 	}
-	want := `PROBLEM  10.64.0.0/10 on wwan0: what is bound to it would leave elsewhere (no rule leads from its address to its default route)
+	want := `PROBLEM  10.64.0.0/10 on wwan0: sockets bound to this network's address do not send by its interface. No rule leads from the address to the network's default route
          evidence: route to 192.0.2.1 from 10.64.3.9 goes by wlan0
-         mamma copes: it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped
+         mamma copes: mamma has each socket bound to the interface (SO_BINDTODEVICE); programs that do not ask mamma are not helped
            ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }
-         to make it last: nothing that is known configures wwan0: have it run by what switches the interface on, or by a unit of systemd
+         to make it last: let whatever switches wwan0 on run this command, or a unit of systemd (no program is known that configures the interface)
          or
-           routing = "manage"    # in the configuration: mamma sees to it
+           routing = "manage"    # in the configuration; mamma then makes such rules
 ok       16 checks passed
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {

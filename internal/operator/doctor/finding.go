@@ -39,8 +39,10 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	Check    string   `json:"check"`   // name of the check, such as "source-route"
 	Subject  string   `json:"subject"` // what it is about: a prefix on an interface, a block of the configuration, the host
-	Text     string   `json:"text"`
-	Evidence string   `json:"evidence,omitempty"`
+	// Text says what is wrong, in sentences that begin with their subject. As it follows
+	// the Subject and a colon, it begins in lower case and ends without a full stop.
+	Text     string `json:"text"`
+	Evidence string `json:"evidence,omitempty"`
 	// Copes says what mamma does about it meanwhile; "": nothing.
 	Copes string `json:"copes,omitempty"`
 	// Fix are shell commands, or settings, that mend the finding. One of them is

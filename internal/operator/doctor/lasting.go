@@ -78,7 +78,7 @@ func lastDefault(p *Prefix, metric int) string {
 }
 
 func unmanaged(iface string) string {
-	return "nothing that is known configures " + iface + ": have it run by what switches the interface on, or by a unit of systemd"
+	return "let whatever switches " + iface + " on run this command, or a unit of systemd (no program is known that configures the interface)"
 }
 
 func networkd(p *Prefix, text string) string {

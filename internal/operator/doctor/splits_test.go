@@ -37,27 +37,27 @@ func TestSplits(t *testing.T) {
 		want       []Finding
 	}{
 		{"as it is", "auto = true", false, hostfacts.Resolved, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg*, whatever network a connection takes",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "mamma looks these names up over wg*, whatever network a connection takes. The name servers there are 10.9.0.53:5353",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
-			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration; each connection then looks the names up on its own network`},
 		}}},
 		{"by TLS", "auto = true", true, hostfacts.Resolved, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg* by systemd-resolved, whatever network a connection takes, as TLS is demanded there",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "systemd-resolved looks these names up over wg*, whatever network a connection takes. The name servers there demand TLS, which mamma does not speak: 10.9.0.53:5353",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
-			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration; each connection then looks the names up on its own network`},
 		}}},
 		{"as systemd-networkd says", "auto = true", false, hostfacts.Networkd, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg*, whatever network a connection takes",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "mamma looks these names up over wg*, whatever network a connection takes. The name servers there are 10.9.0.53:5353",
 			Evidence: "systemd-networkd has the domain corp.example on wg*",
-			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration; each connection then looks the names up on its own network`},
 		}}},
 		{"by TLS, as systemd-networkd says", "auto = true", true, hostfacts.Networkd, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at the resolver of this host, as TLS, which mamma does not speak, is demanded at 10.9.0.53:5353 on wg*",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "this host's own resolver looks these names up, whatever network a connection takes. The name servers of wg* demand TLS, which mamma does not speak: 10.9.0.53:5353",
 			Evidence: "systemd-networkd has the domain corp.example on wg*",
-			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration; each connection then looks the names up on its own network`},
 		}}},
 		{"switched off", "auto = true\ninterface \"wg?\" { link_dns = false }", false, hostfacts.Resolved, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "they belong to wg*, but are asked on the network of each connection, as the configuration has link_dns = false there",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "each connection looks these names up on its own network. The domain is one of wg*, but the configuration forbids to use its name servers for them (link_dns = false)",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
 		}}},
 	} {
