@@ -140,6 +140,21 @@ func (m *mover) reason(now time.Time) reason {
 	return reason{}
 }
 
+// errAnswered tells that there is no reason any more to leave a network.
+var errAnswered = errors.New("its network has answered meanwhile")
+
+// still says whether r, for which another network was sought, is still a reason to leave.
+// Finding another network takes a round trip. Meanwhile the doubt may have ended, or an
+// answer that was only guessed to be missing may have become due.
+func (m *mover) still(r reason, now time.Time) (reason, error) {
+	again := m.reason(now)
+	if again.why == "" {
+		return r, errAnswered
+	}
+	r.guess, r.silent = again.guess, again.silent
+	return r, nil
+}
+
 // wait returns how long nothing need be looked at, as far as is known.
 func (m *mover) wait(now time.Time) time.Duration {
 	at := now.Add(time.Hour)
@@ -178,11 +193,7 @@ func (m *mover) move(r reason, begun time.Time) {
 	to, err := m.probe()
 	before := m.conn.ConnectionStats()
 	if err == nil {
-		// Finding another network takes a round trip. Meanwhile the doubt may have
-		// ended.
-		if m.reason(time.Now()).why == "" {
-			err = errors.New("its network has answered meanwhile")
-		} else {
+		if r, err = m.still(r, time.Now()); err == nil {
 			err = to.quic.Switch()
 		}
 		if err != nil {
@@ -248,6 +259,7 @@ func (m *mover) leave(to *path, now time.Time) {
 	}
 	m.now, m.state = to, client.Path{}
 	to.socket.silence.received(now)
+	to.socket.silence.begin(now)
 }
 
 // drop closes a path that is not in use.

@@ -125,7 +125,9 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 	}
 	select {
 	case <-conn.HandshakeComplete():
-		m.ledger.connect = time.Since(begun)
+		now := time.Now()
+		m.ledger.connect = now.Sub(begun)
+		first.socket.silence.begin(now)
 	default: // with 0-RTT the destination has not answered yet
 	}
 	go m.run()

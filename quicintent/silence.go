@@ -71,7 +71,8 @@ type silence struct {
 	asked   time.Time     // when the first packet since then was sent that should be answered; zero: none
 	reads   int           // number of reads that followed each other within steadyGap
 	longest time.Duration // longest time between two of them
-	busy    time.Duration // in which packets came, with gaps of up to steadyGap
+	busy    time.Duration // in which packets came since begun, with gaps of up to steadyGap
+	begun   time.Time     // when the path came into use
 }
 
 func newSilence(now time.Time) *silence { return &silence{wake: make(chan struct{}, 1), heard: now} }
@@ -95,7 +96,7 @@ func (s *silence) received(now time.Time) {
 	if gap > steadyGap {
 		s.reads, s.longest = 0, 0
 	} else {
-		s.busy += gap
+		s.busy += min(gap, now.Sub(s.begun))
 	}
 	if s.reads++; s.reads > 1 {
 		s.longest = max(s.longest, gap)
@@ -133,11 +134,22 @@ func (s *silence) doubt(now time.Time, rtt time.Duration) doubt {
 		d.at = s.heard.Add(max(leastGap, 3*rtt+ackDelay, 4*s.longest))
 	}
 	if !s.asked.IsZero() {
-		if owed := s.asked.Add(max(leastOwed, 2*rtt+ackDelay)); d.at.IsZero() || owed.Before(d.at) {
+		owed := s.asked.Add(max(leastOwed, 2*rtt+ackDelay))
+		if d.at.IsZero() || owed.Before(d.at) {
 			d.at, d.certain = owed, true
+		} else if !now.Before(owed) {
+			d.certain = true // the flow had stopped before, but by now the answer is due, too
 		}
 	}
 	return d
+}
+
+// begin says that the path is in use from now on. The handshake or the probe before is no
+// time in which data came.
+func (s *silence) begin(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy, s.begun = 0, now
 }
 
 // forgive takes a flow that has stopped for one that has ended.
@@ -147,7 +159,7 @@ func (s *silence) forgive() {
 	s.reads, s.longest = 0, 0
 }
 
-// busyFor is the time in which packets have come.
+// busyFor is the time in which packets have come since the path came into use.
 func (s *silence) busyFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

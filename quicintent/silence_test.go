@@ -71,6 +71,39 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// The time in which data came counts neither the handshake nor the probe before, nor long
+// gaps.
+func TestBusy(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		begun int   // ms
+		reads []int // ms
+		want  time.Duration
+	}{
+		{"handshake only", 50, []int{20, 50}, 0},
+		{"data after the handshake", 50, []int{20, 50, 60, 75}, 25 * ms},
+		{"the handshake is over between two reads", 50, []int{20, 40, 60, 75}, 25 * ms},
+		{"a long gap", 50, []int{50, 60, 1060, 1070}, 20 * ms},
+	} {
+		start := time.Now()
+		s, begun := newSilence(start), false
+		for _, at := range tt.reads {
+			if !begun && at > tt.begun {
+				s.begin(start.Add(time.Duration(tt.begun) * ms))
+				begun = true
+			}
+			s.received(start.Add(time.Duration(at) * ms))
+		}
+		if !begun {
+			s.begin(start.Add(time.Duration(tt.begun) * ms))
+		}
+		if got := s.busyFor(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestMoveString(t *testing.T) {
 	m := Move{From: "wlan0", To: "wwan0", Reason: "silent for 160ms", Duration: 25 * time.Millisecond}
 	if s := m.String(); s != "moved from wlan0 to wwan0 after 25ms (silent for 160ms)" {

@@ -100,3 +100,36 @@ func TestSwitch(t *testing.T) {
 		}
 	})
 }
+
+// Whether the network was silent is judged when another one has answered, not before.
+func TestStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ms = time.Millisecond
+		m := &mover{conn: simulate(t, 20*ms, 20*ms).near}
+		silence := newSilence(time.Now())
+		m.now = &path{socket: &socket{silence: silence}}
+		time.Sleep(time.Second)
+		for range steadyReads {
+			time.Sleep(5 * ms)
+			silence.received(time.Now())
+		}
+		time.Sleep(130 * ms)
+		silence.sent(time.Now())
+		time.Sleep(leastGap - 130*ms)
+		r := m.reason(time.Now())
+		if !r.guess || r.silent {
+			t.Fatalf("a flow that has stopped: %+v", r)
+		}
+		if again, err := m.still(r, time.Now()); err != nil || again != r {
+			t.Errorf("nothing has changed: %+v, %v", again, err)
+		}
+		time.Sleep(100 * ms)
+		if again, err := m.still(r, time.Now()); err != nil || again.guess || !again.silent || again.why != r.why {
+			t.Errorf("an answer is due: %+v, %v", again, err)
+		}
+		silence.received(time.Now())
+		if again, err := m.still(r, time.Now()); err != errAnswered || again != r {
+			t.Errorf("answered: %+v, %v", again, err)
+		}
+	})
+}

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +59,25 @@ type world struct {
 
 	web    []io.Closer
 	daemon *exec.Cmd
-	log    bytes.Buffer
+	log    journal
+}
+
+// journal is what a program has written so far. It can be read while the program runs.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // newWorld makes one. mark is how many bytes the server has sent when third is closed.
