@@ -251,7 +251,7 @@ install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below D
 	install -D -m 0644 $(BUILD)/completions/mammactl.fish $(SHARE)/fish/vendor_completions.d/mammactl.fish
 	install -d $(SHARE)/doc/mamma/examples
 	install -m 0644 README.md SECURITY.md MAPPING.md CHANGELOG.md LICENSE $(SHARE)/doc/mamma
-	install -m 0644 init/managed.conf $(SHARE)/doc/mamma/examples
+	install -m 0644 init/managed.conf init/scopes.conf $(SHARE)/doc/mamma/examples
 	install -m 0644 internal/config/reference.hcl $(SHARE)/doc/mamma/examples/reference.conf
 	install -m 0644 internal/proxy/reference.hcl $(SHARE)/doc/mamma/examples/muacsocksd.conf
 ifneq ($(CGO_ENABLED),0)

@@ -4,8 +4,10 @@
 package units
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +136,15 @@ func TestManagedGivesNothingByItself(t *testing.T) {
 	}
 }
 
+// The drop-in for scopes gives three capabilities and one system call, and nothing else.
+func TestScopesDropIn(t *testing.T) {
+	unit := parse(t, "scopes.conf")
+	want := settings{"CapabilityBoundingSet": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "AmbientCapabilities": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "SystemCallFilter": {"bpf"}}
+	if len(unit) != 1 || !maps.EqualFunc(unit["Service"], want, slices.Equal) {
+		t.Errorf("scopes.conf sets %v, want %v", unit, want)
+	}
+}
+
 // If systemd is installed, it is asked for its own mark of exposure, from 0 to 10.
 func TestExposure(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
@@ -143,10 +154,28 @@ func TestExposure(t *testing.T) {
 	if out, err := exec.Command(tool, "security", "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "--offline") {
 		t.Skip("needs systemd-analyze security --offline, of systemd 250")
 	}
-	for _, unit := range []string{"mamma.service", "muacsocksd.service"} {
+	for _, unit := range []string{"mamma.service", "muacsocksd.service", withDropIn(t, "mamma.service", "scopes.conf")} {
 		// The threshold is in tenths.
 		if out, err := exec.Command(tool, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput(); err != nil { //nolint:gosec // our own names
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}
 	}
+}
+
+// withDropIn returns the path of a unit that has the settings of a drop-in, too.
+func withDropIn(t *testing.T, unit, dropIn string) string {
+	t.Helper()
+	var text []byte
+	for _, name := range []string{unit, dropIn} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, b...), '\n')
+	}
+	path := filepath.Join(t.TempDir(), unit)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -207,7 +207,8 @@ scopes {
 # A scope is a set of connections of programs that know nothing of mamma
 # and were not started by "mammactl run". Mamma places each connection
 # of the scope on the network that the policy chooses for it. This needs
-# Linux 5.14, CAP_BPF and CAP_NET_ADMIN. There are at most 100 scopes.
+# Linux 5.14, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
+# There are at most 100 scopes.
 # A connection belongs to a scope if all the settings from "unit" to
 # "command" match that the scope has. If several scopes match, the most
 # specific one counts: a scope with a command comes first, then one with

@@ -38,7 +38,7 @@ func shipped(t *testing.T) map[string]string {
 		}
 		var blocks *regexp.Regexp
 		switch ext := filepath.Ext(name); {
-		case path == "init/managed.conf" || strings.Contains(path, "muacsocksd") || strings.HasPrefix(path, "internal/proxy/"):
+		case path == "init/managed.conf" || path == "init/scopes.conf" || strings.Contains(path, "muacsocksd") || strings.HasPrefix(path, "internal/proxy/"):
 			return nil // of systemd and the proxy
 		case strings.HasPrefix(name, "strange."):
 			return nil // nothing to copy

@@ -21,7 +21,7 @@ var (
 	// ErrUnsupported means that the kernel lacks something. ErrRights means that this process
 	// lacks a capability.
 	ErrUnsupported = errors.New("this kernel cannot place connections by control group")
-	ErrRights      = errors.New("CAP_BPF and CAP_NET_ADMIN are needed")
+	ErrRights      = errors.New("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed")
 	// ErrFull means that a map has no room for another entry.
 	ErrFull = errors.New("there is no room for more")
 )
@@ -93,10 +93,52 @@ func load(l loader) (_ *Table, err error) {
 
 // lacking makes the error about something that the kernel has refused.
 func lacking(what string, err error) error {
+	// Without CAP_PERFMON the verifier says that the kernel lacks a helper.
+	if missing := missingRights(capabilities()); missing != "" {
+		return fmt.Errorf("%s: %w, %s: %w", what, ErrRights, missing, err)
+	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err) {
-		return fmt.Errorf("%s: %w: %w", what, ErrRights, err)
+		return fmt.Errorf("%s: %w, and all are there, so a filter of system calls (SystemCallFilter=bpf of systemd permits it) or a security module forbids it: %w", what, ErrRights, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, ErrUnsupported, err)
+}
+
+// capabilities returns the effective capabilities of this thread, one bit each, or 0 if they
+// are not known.
+func capabilities() uint64 {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return 0
+	}
+	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32
+}
+
+// missingRights says which of the needed capabilities are missing; "" if none is.
+// CAP_SYS_ADMIN holds what CAP_BPF and CAP_PERFMON give (capabilities(7)).
+func missingRights(effective uint64) string {
+	var missing []string
+	for _, c := range []struct {
+		name string
+		bits uint64
+	}{
+		{"CAP_BPF", 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_ADMIN},
+		{"CAP_PERFMON", 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_ADMIN},
+		{"CAP_NET_ADMIN", 1 << unix.CAP_NET_ADMIN},
+	} {
+		if effective&c.bits == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	switch len(missing) {
+	case 0:
+		return ""
+	case 1:
+		return missing[0] + " is missing"
+	case 2:
+		return strings.Join(missing, " and ") + " are missing"
+	}
+	return "all are missing"
 }
 
 func isVerifier(err error) bool {
