@@ -57,6 +57,9 @@ func record(t *testing.T, name string, seed uint64, requests ...*policy.Request)
 	var e decisionlog.Encoder
 	var b []byte
 	for _, r := range requests {
+		if o, ok := p.(policy.Observer); ok { // as the daemon does when it has measured
+			o.Measured(r.Prefixes, r.Now)
+		}
 		d := policy.Decision{Resolution: policy.ResolveDefault}
 		if r.Kind != policy.Resolve {
 			d = p.Choose(r)
