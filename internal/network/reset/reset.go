@@ -81,10 +81,10 @@ type watch struct {
 	Network
 	down time.Time // since when; zero: it works
 	left time.Time // when it left the host; zero: it is there
-	done bool      // nothing is left to be ended since down
+	done bool      // nothing is left to be ended since down, or since the link failed
 	next time.Time // before which nothing is ended
 	last time.Time // when a connection of it was last ended
-	sum  int       // how many since down
+	sum  int       // how many since then
 }
 
 // New makes a Resetter. open opens the kernel's interface when a network first needs it,
@@ -209,6 +209,7 @@ func (r *Resetter) follow(now time.Time, list []Network, local func(netip.Addr) 
 			w = &watch{}
 			r.watched[n.ID] = w
 		}
+		w.unlink(now, n.Carrier)
 		w.Network, w.left = n, time.Time{}
 		w.set(now, n.Down)
 	}
@@ -224,6 +225,7 @@ func (r *Resetter) follow(now time.Time, list []Network, local func(netip.Addr) 
 			delete(r.watched, id)
 			continue
 		}
+		w.unlink(now, false)
 		w.Carrier = false
 		w.set(now, true)
 	}
@@ -235,11 +237,24 @@ func (w *watch) set(now time.Time, down bool) {
 	case !down:
 		w.down = time.Time{}
 	case w.down.IsZero():
-		w.down, w.done, w.sum = now, false, 0
-		w.next = now.Add(settle)
-		if !w.last.IsZero() && w.next.Before(w.last.Add(again)) {
-			w.next = w.last.Add(again)
-		}
+		w.down = now
+		w.begin(now)
+	}
+}
+
+// unlink begins again if the link of a network that is down fails later than the network.
+// Until then its neighbours were left alone.
+func (w *watch) unlink(now time.Time, carrier bool) {
+	if w.done && w.Carrier && !carrier {
+		w.begin(now)
+	}
+}
+
+// begin has connections ended from the time on at which that is permitted.
+func (w *watch) begin(now time.Time) {
+	w.done, w.sum, w.next = false, 0, now.Add(settle)
+	if !w.last.IsZero() && w.next.Before(w.last.Add(again)) {
+		w.next = w.last.Add(again)
 	}
 }
 

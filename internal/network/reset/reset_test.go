@@ -183,6 +183,35 @@ func TestWhenItEnds(t *testing.T) {
 	})
 }
 
+// Neighbours are left alone only while the link works, also if it fails after the network.
+func TestLinkFailsLater(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		then func(list []Network) []Network
+	}{
+		{"without a carrier", func(list []Network) []Network { list[0].Carrier = false; return list }},
+		{"gone", func(list []Network) []Network { return list[1:] }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &host{open: map[netip.AddrPort]sockdiag.Established{}}
+			h.connect(own, "10.1.0.9:80", nil)
+			play(t, h, &bytes.Buffer{}, func(tell func([]Network)) {
+				tell(networks(down))
+				after(time.Minute)
+				if len(h.ended) > 0 {
+					t.Fatalf("the link works, and that ends %v", h.ended)
+				}
+				failed := time.Now()
+				tell(tt.then(networks(down)))
+				after(time.Minute)
+				if len(h.ended) != 1 || h.at[0].Sub(failed) != settle {
+					t.Errorf("the link has failed at %v: ended %v at %v", failed, h.ended, h.at)
+				}
+			})
+		})
+	}
+}
+
 // Many connections end a few hundred a second, and all of them once.
 func TestManyEndSlowly(t *testing.T) {
 	const many = 3*most + 1
