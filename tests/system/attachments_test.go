@@ -255,8 +255,8 @@ func TestWakes(t *testing.T) {
 	}
 	c.drop()
 	began := time.Now()
-	sleeps(false)
 	stage.Until(t, "the name is asked anew", func() bool {
+		sleeps(false) // again and again, because mamma may not have subscribed yet
 		by, took := c.dial(name + ":80")
 		c.drop()
 		if by != "wlan0" {
