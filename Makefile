@@ -138,7 +138,7 @@ lint: ## run the linters
 
 .PHONY: test
 test: build
-	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages)$$')
+	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages|system)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
 	$(MAKE) --no-print-directory examples
 
@@ -153,7 +153,7 @@ examples: ## test the examples and modules that need libraries of others
 # busy, runs alone and without the race detector.
 .PHONY: timed
 timed:
-	$(TALLY) --note $(SKIPPED)/timed -- $(GO) test -count=1 -p 1 $(TIMED)
+	$(TALLY) --note $(SKIPPED)/timed -- $(GO) test -count=1 -p 1 -timeout 20m $(TIMED)
 
 .PHONY: bench
 bench: build ## run the benchmarks and the load generator
