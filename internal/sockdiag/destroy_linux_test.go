@@ -47,19 +47,24 @@ func find(t *testing.T, c *Conn, local, remote netip.AddrPort) (Established, boo
 	return Established{}, false
 }
 
+// needsDestroy skips a test if connections cannot be ended here.
+func needsDestroy(t *testing.T, c *Conn) {
+	t.Helper()
+	switch err := c.Able(); {
+	case errors.Is(err, ErrRights):
+		t.Skip("needs CAP_NET_ADMIN")
+	case errors.Is(err, ErrUnsupported):
+		t.Skip("needs a kernel with CONFIG_INET_DIAG_DESTROY")
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
 // A connection that is destroyed ends at once with an error; only that one, and not another
 // one that has come to have its addresses.
 func TestDestroy(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.Able(); errors.Is(err, ErrRights) || errors.Is(err, ErrUnsupported) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t)
+	needsDestroy(t, c)
 	for _, tt := range []struct{ network, address string }{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"tcp", "[::ffff:127.0.0.1]:0"}} {
 		t.Run(tt.network+tt.address, func(t *testing.T) {
 			client, _ := pair(t, tt.network, tt.address)
@@ -97,11 +102,7 @@ func TestDestroy(t *testing.T) {
 // The kernel's filter takes the addresses asked for, one and many, and so does the check of
 // what it returns if there are too many for it.
 func TestEstablishedFrom(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := dial(t)
 	client, _ := pair(t, "tcp4", "127.0.0.1:0")
 	local, remote := ends(t, client)
 	for _, others := range []int{0, 1, maxFilter - 1, maxFilter, 3 * maxFilter} {
@@ -132,16 +133,10 @@ func TestEstablishedFrom(t *testing.T) {
 
 // A subflow of Multipath TCP is told apart.
 func TestEstablishedMultipath(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.Able(); err != nil {
-		t.Skip(err)
-	}
+	c := dial(t)
+	needsDestroy(t, c)
 	if on, err := os.ReadFile("/proc/sys/net/mptcp/enabled"); err != nil || on[0] != '1' {
-		t.Skip("needs Multipath TCP")
+		t.Skip("needs Multipath TCP (net.mptcp.enabled = 1)")
 	}
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(true)
@@ -163,7 +158,7 @@ func TestEstablishedMultipath(t *testing.T) {
 	}
 	defer func() { _ = server.Close() }()
 	if is, err := client.(*net.TCPConn).MultipathTCP(); err != nil || !is {
-		t.Skipf("no Multipath TCP came about: %v, %v", is, err)
+		t.Fatalf("no Multipath TCP came about, although net.mptcp.enabled is 1: %v, %v", is, err)
 	}
 	local, remote := ends(t, client)
 	if e, ok := find(t, c, local, remote); !ok || !e.Multipath {

@@ -12,6 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// dial opens a connection to the kernel for the time of the test.
+func dial(t *testing.T) *Conn {
+	t.Helper()
+	c, err := Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 // ends returns the addresses of a connection.
 func ends(t *testing.T, c net.Conn) (local, remote netip.AddrPort) {
 	t.Helper()
@@ -35,11 +46,7 @@ func cookieOf(t *testing.T, c net.Conn) (cookie uint64) {
 }
 
 func TestGet(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := dial(t)
 	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", network)
 		if err != nil {
@@ -91,11 +98,7 @@ func TestGet(t *testing.T) {
 
 // A socket that listens at the address of a connection that is gone is not that connection.
 func TestGetFindsNoListener(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := dial(t)
 	server, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -127,11 +130,7 @@ func TestGetFindsNoListener(t *testing.T) {
 // The kernel counts SYN and FIN as one byte each; a connection that carried nothing has
 // carried nothing.
 func TestGetCountsDataOnly(t *testing.T) {
-	c, err := Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
+	c := dial(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
