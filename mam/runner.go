@@ -71,9 +71,6 @@ func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
 // is no policy. Deciders can be compared, and do not keep a policy in memory.
 type Decider struct{ runner weak.Pointer[Runner] }
 
-// Equal tells whether both are the same policy.
-func (d Decider) Equal(other Decider) bool { return d == other }
-
 // Decider identifies the policy of r.
 func (r *Runner) Decider() Decider { return r.self }
 

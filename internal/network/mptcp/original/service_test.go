@@ -288,7 +288,7 @@ func TestService(t *testing.T) {
 		remote := netip.AddrPortFrom(four.remote, four.remotePort)
 		rec := p.known[four.inode]
 		want := []mam.MultipathConn{{Local: netip.MustParseAddrPort("10.7.0.2:0"), Remote: remote, Remotes: []netip.AddrPort{remote}, User: user, UserKnown: true, Decision: &rec}}
-		if diff := cmp.Diff(want, p.asked, comparer, cmpopts.EquateComparable(policy.PrefixID{}, mam.Record{}.Intents), cmpopts.IgnoreTypes(netip.Prefix{})); diff != "" {
+		if diff := cmp.Diff(want, p.asked, comparer, cmpopts.EquateComparable(policy.PrefixID{}, mam.Record{}.Intents, mam.Decider{}), cmpopts.IgnoreTypes(netip.Prefix{})); diff != "" {
 			t.Errorf("asked (-want +got)\n%s", diff)
 		}
 
