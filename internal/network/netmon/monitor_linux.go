@@ -229,10 +229,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 			}
 		case <-idle.C:
 		}
-		select {
-		case <-m.poke: // its event is about to be handled anyway
-		default:
-		}
+		drain(m.poke) // its event is about to be handled anyway
 		start := time.Now()
 		parts := part(m.changed.Swap(0))
 		if m.passing() {
@@ -253,6 +250,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 // others. It does not wait after an event that ends connections. It returns false if
 // ctx ended.
 func (m *Monitor) settle(ctx context.Context, p *pace) bool {
+	drain(m.parts) // of earlier events; those of later ones are in changed, too
 	if m.changed.Load() == 0 && p.busy(time.Now()) {
 		// Only answers may have changed, as after a route to a single destination, and
 		// they were asked for just now. Requests already get the new ones.
@@ -419,6 +417,14 @@ func (m *Monitor) wake(parts part) {
 		notify(m.parts)
 	}
 	notify(m.poke)
+}
+
+// drain empties the slot of a channel.
+func drain(c <-chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
 }
 
 // notify fills the slot of a channel.
