@@ -32,7 +32,8 @@ const (
 	most  = 256
 	pause = time.Second
 	// again is the least time between ends of connections of one network in two losses of
-	// it. On a network that comes and goes, programs would do nothing but begin anew.
+	// it. On a network that comes and goes, programs would do nothing but begin anew. After
+	// an error of the kernel it is tried again that much later.
 	again = 30 * time.Second
 	// gone is how long a network is remembered after it has left the host.
 	gone = 2 * time.Minute
@@ -168,7 +169,7 @@ func (r *Resetter) begin() (closeKernel func()) {
 		closeKernel = func() {}
 	}
 	if err != nil {
-		r.log.Error(`connections of networks that are down are not ended (on_down = "reset")`, "err", err)
+		r.log.Error(`connections of networks that are down are not ended (on_down = "reset") before mamma is started again`, "err", err)
 		return closeKernel
 	}
 	r.kernel = k
@@ -268,8 +269,8 @@ func (r *Resetter) end(now time.Time, w *watch, list []Network, local func(netip
 	w.next = now.Add(pause)
 	found, err := r.kernel.Established(w.Addrs)
 	if err != nil {
-		r.log.Warn("connections of a network that is down are not ended", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "err", err)
-		w.done = true
+		r.log.Warn("connections of a network that is down are not ended; trying again", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "after", again, "err", err)
+		w.next = now.Add(again)
 		return
 	}
 	ended, more := 0, false
@@ -278,13 +279,15 @@ func (r *Resetter) end(now time.Time, w *watch, list []Network, local func(netip
 		if w.spares(now, c, list, local) {
 			continue
 		}
-		if more = ended == most; more {
+		if ended == most {
+			more = true
 			break
 		}
 		if err := r.kernel.Destroy(*c); errors.Is(err, sockdiag.ErrNotFound) {
 			continue // it has ended by itself
 		} else if err != nil {
-			r.log.Warn("a connection of a network that is down is not ended", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "err", err)
+			r.log.Warn("a connection of a network that is down is not ended; trying again", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "after", again, "err", err)
+			w.next, more = now.Add(again), true
 			break // the next one would fail for the same reason
 		}
 		ended++

@@ -21,11 +21,24 @@ type host struct {
 	silent time.Time
 	ended  []string
 	at     []time.Time
+	list   []error // of the next calls of Established
+	refuse []error // of the next calls of Destroy
+}
+
+// next takes the first error from a list; nil if there is none.
+func next(list *[]error) (err error) {
+	if len(*list) > 0 {
+		err, *list = (*list)[0], (*list)[1:]
+	}
+	return err
 }
 
 func (h *host) Able() error { return h.able }
 
 func (h *host) Established(local []netip.Addr) (list []sockdiag.Established, err error) {
+	if err := next(&h.list); err != nil {
+		return nil, err
+	}
 	for _, c := range h.open {
 		if c.Local.Addr() == local[0] {
 			if c.Heard == 0 {
@@ -38,6 +51,9 @@ func (h *host) Established(local []netip.Addr) (list []sockdiag.Established, err
 }
 
 func (h *host) Destroy(c sockdiag.Established) error {
+	if err := next(&h.refuse); err != nil {
+		return err
+	}
 	if _, ok := h.open[c.Remote]; !ok {
 		return sockdiag.ErrNotFound
 	}
@@ -234,6 +250,24 @@ func TestManyEndSlowly(t *testing.T) {
 		t.Errorf("ended %d of %d", len(h.ended), many)
 	}
 	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "connections=769") {
+		t.Errorf("log: %s", text)
+	}
+}
+
+// After an error of the kernel it is tried again, but not in a hurry.
+func TestTriesAgain(t *testing.T) {
+	h := &host{open: map[netip.AddrPort]sockdiag.Established{}, list: []error{errors.New("no buffer space")}, refuse: []error{errors.New("out of memory")}}
+	h.connect(own, "192.0.2.1:80", nil)
+	var log bytes.Buffer
+	play(t, h, &log, func(tell func([]Network)) {
+		begin := time.Now()
+		tell(networks(down))
+		after(time.Hour)
+		if len(h.at) != 1 || h.at[0].Sub(begin) != settle+2*again {
+			t.Errorf("ended at %v after %v", h.at, begin)
+		}
+	})
+	if text := log.String(); strings.Count(text, "trying again") != 2 || strings.Count(text, "\n") != 3 {
 		t.Errorf("log: %s", text)
 	}
 }
