@@ -94,24 +94,27 @@ func load(l loader) (_ *Table, err error) {
 // lacking makes the error about something that the kernel has refused.
 func lacking(what string, err error) error {
 	// Without CAP_PERFMON the verifier says that the kernel lacks a helper.
-	if missing := missingRights(capabilities()); missing != "" {
+	effective, known := capabilities()
+	if missing := missingRights(effective); known && missing != "" {
 		return fmt.Errorf("%s: %w, %s: %w", what, ErrRights, missing, err)
 	}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err) {
+	switch refused := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err); {
+	case refused && !known:
+		return fmt.Errorf("%s: %w: %w", what, ErrRights, err)
+	case refused:
 		return fmt.Errorf("%s: %w, and all are there, so a filter of system calls (SystemCallFilter=bpf of systemd permits it) or a security module forbids it: %w", what, ErrRights, err)
 	}
 	return fmt.Errorf("%s: %w: %w", what, ErrUnsupported, err)
 }
 
-// capabilities returns the effective capabilities of this thread, one bit each, or 0 if they
-// are not known.
-func capabilities() uint64 {
+// capabilities returns the effective capabilities of this thread, one bit each.
+func capabilities() (effective uint64, known bool) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if unix.Capget(&header, &data[0]) != nil {
-		return 0
+		return 0, false
 	}
-	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32
+	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, true
 }
 
 // missingRights says which of the needed capabilities are missing; "" if none is.
