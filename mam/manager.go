@@ -45,7 +45,8 @@ type Options struct {
 	// only. May be nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
 	// OnTransfer is called when a client has reported how a transfer went, before the
-	// policy is told. policyName is that of the policy that decided about it. OnTransfer
+	// policy is told. policyName is that of the policy that decided about it. Its Token is
+	// 0 if that policy is no longer in use. OnTransfer
 	// may be called by several goroutines at once. It must return at once, and may keep
 	// the pointer to the prefix only. May be nil.
 	OnTransfer func(policyName string, t *policy.Transfer)

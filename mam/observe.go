@@ -62,15 +62,13 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
+	if v.Runner == nil || v.Runner.self != rec.Decider {
+		x.Token = 0 // another policy may by now have given it to another decision
+	}
 	if m.opts.OnTransfer != nil {
 		m.opts.OnTransfer(rec.Policy, x)
 	}
-	observe(m, v, func(o policy.Observer) {
-		if v.Runner.self != rec.Decider {
-			x.Token = 0
-		}
-		o.Ended(x)
-	})
+	observe(m, v, func(o policy.Observer) { o.Ended(x) })
 }
 
 // transferOf joins a client's report with the decision that the report is about.

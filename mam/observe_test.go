@@ -74,7 +74,7 @@ func TestObserver(t *testing.T) {
 		same(policy.Transfer{Prefix: v2.Prefixes[0], Bytes: 3, Predicted: time.Second}),
 	}
 	want[4].Token = 0
-	if diff := cmp.Diff([]string{"test 42 1000", "test 42 5", "test 42 0", "test 42 0", "test 42 3"}, noted); diff != "" {
+	if diff := cmp.Diff([]string{"test 42 1000", "test 42 5", "test 42 0", "test 42 0", "test 0 3"}, noted); diff != "" {
 		t.Errorf("noted (-want +got)\n%s", diff)
 	}
 	byID := cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })

@@ -119,21 +119,21 @@ func (r *Recorder) Run(ctx context.Context) error {
 			default:
 			}
 			if n := r.Dropped(); n > 0 {
-				r.log.Warn("decisions were not recorded", "path", r.file.Path(), "dropped", n)
+				r.log.Warn("decisions or transfers were not recorded", "path", r.file.Path(), "dropped", n)
 			}
 			return nil
 		}
 	}
 }
 
-// write writes a decision, and reports the first failure of several in a row.
+// write writes an entry, and reports the first failure of several in a row.
 func (r *Recorder) write(n *noted) {
 	err := r.tryWrite(n)
 	if err != nil {
 		r.encoder.Reset() // it is unknown which lines were written
 		r.dropped.Add(1)
 		if !r.failed {
-			r.log.Error("decisions cannot be recorded; they are lost until they can", "path", r.file.Path(), "err", err)
+			r.log.Error("decisions and transfers cannot be recorded; they are lost until they can", "path", r.file.Path(), "err", err)
 		}
 	}
 	r.failed = err != nil

@@ -4,7 +4,8 @@
 // measurements of that time, and compares the decisions.
 //
 // A policy that learns is told of the recorded transfers as well. A transfer counts as the
-// policy's own if the policy chose the network that the transfer used.
+// policy's own if the policy decided as was recorded, or chose the network that the
+// transfer used.
 //
 // A policy depends only on its input, so no daemon and no network are needed. The
 // measurements come from the recorded choices. Replay cannot know how the networks

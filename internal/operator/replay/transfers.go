@@ -20,6 +20,7 @@ type recorded struct {
 type replayed struct {
 	token  uint64
 	prefix policy.PrefixID
+	same   bool // the recorded decision was for the same prefix
 }
 
 // maxTokens bounds each of the two maps. Transfers end mostly within the next few hundred
@@ -34,17 +35,19 @@ func (t *tokens) remember(was *policy.Decision, name string, d *policy.Decision)
 	if t.recent == nil || len(t.recent) >= maxTokens {
 		t.recent, t.older = map[recorded]replayed{}, t.recent
 	}
-	t.recent[recorded{name, was.Token}] = replayed{d.Token, d.Prefix.ID}
+	t.recent[recorded{name, was.Token}] = replayed{d.Token, d.Prefix.ID, was.Prefix != nil && was.Prefix.ID == d.Prefix.ID}
 }
 
-// find returns the token of the decision that took the place of a recorded one, if it
-// chose this prefix.
+// find returns the token of the decision that took the place of a recorded one, if the
+// transfer would have gone over this prefix by it as well. That is so if it chose this
+// prefix. It is also so if it chose what was recorded: this prefix then won the race, or
+// the chosen one failed.
 func (t *tokens) find(name string, token uint64, over *policy.Prefix) uint64 {
 	r, ok := t.recent[recorded{name, token}]
 	if !ok {
 		r, ok = t.older[recorded{name, token}]
 	}
-	if !ok || over == nil || r.prefix != over.ID {
+	if !ok || over == nil || !r.same && r.prefix != over.ID {
 		return 0 // nobody knows how the transfer would have gone elsewhere
 	}
 	return r.token

@@ -67,8 +67,10 @@ func TestTransfers(t *testing.T) {
 	ended("adaptive", 1, near, 1) // of the time before the recording
 	must(e.Append(file, "adaptive", list[0], policy.Decision{Prefix: fast, Token: 1}))
 	must(e.Append(file, "adaptive", list[1], policy.Decision{Prefix: near, Token: 2}))
+	must(e.Append(file, "adaptive", list[2], policy.Decision{Prefix: fast, Token: 3}))
 	ended("adaptive", 1, fast, 2)
 	ended("adaptive", 2, near, 3) // the subject decided on the other network
+	ended("adaptive", 3, near, 6) // it won the race against the network that both decided on
 	ended("threshold", 1, fast, 4)
 	ended("adaptive", 9, fast, 5)
 	p := &learner{}
@@ -80,7 +82,7 @@ func TestTransfers(t *testing.T) {
 	if _, err := run(t, file, s); err != nil {
 		t.Error(err)
 	}
-	want := []string{"measured 2 after 0s", "measured 2 after 1s", "101 over wwan0: 2 bytes", "0 over wlan0: 3 bytes", "0 over wwan0: 4 bytes", "0 over wwan0: 5 bytes"}
+	want := []string{"measured 2 after 0s", "measured 2 after 1s", "measured 2 after 2s", "101 over wwan0: 2 bytes", "0 over wlan0: 3 bytes", "103 over wlan0: 6 bytes", "0 over wwan0: 4 bytes", "0 over wwan0: 5 bytes"}
 	if diff := cmp.Diff(want, p.told); diff != "" {
 		t.Errorf("told (-want +got)\n%s", diff)
 	}
@@ -88,7 +90,7 @@ func TestTransfers(t *testing.T) {
 	if s, err = Load(t.Context(), known, nil, "learner", "", 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t, file, s); err == nil || err.Error() != "line 11: policy learner panicked: thirteen" {
+	if _, err := run(t, file, s); err == nil || err.Error() != "line 13: policy learner panicked: thirteen" {
 		t.Errorf("a panic: %v", err)
 	}
 }
