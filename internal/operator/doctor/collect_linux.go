@@ -70,12 +70,17 @@ func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Fact
 // splits returns the domains whose names are looked up at an interface's own servers.
 func splits(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) (list []Split) {
 	for _, r := range facts.Routes(nets) {
-		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), Source: r.Source, TLS: r.TLS, Off: cfg.Original}
+		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), Source: r.Source, TLS: r.TLS}
+		if cfg.Original {
+			s.Off = "the file is in the grammar of the original, which knew nothing of them"
+		}
 		for _, p := range nets.Prefixes() {
 			l, _ := nets.Link(p.Index)
 			if p.Index == r.Index {
 				set := cfg.Settings(p.Interface, p.Prefix, l.AltNames...)
-				s.Off = s.Off || set.LinkDNS != nil && !*set.LinkDNS
+				if set.LinkDNS != nil && !*set.LinkDNS {
+					s.Off = "the configuration forbids it (link_dns = false)"
+				}
 			}
 		}
 		if len(s.Servers) > 0 {

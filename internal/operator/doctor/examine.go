@@ -85,8 +85,8 @@ func (e *examination) splits() {
 			}
 		}
 		switch {
-		case s.Off:
-			f.Text = fmt.Sprintf("each connection looks these names up on its own network. The domain is one of %s, but the configuration forbids to use its name servers for them (link_dns = false)", s.Interface)
+		case s.Off != "":
+			f.Text = fmt.Sprintf("each connection looks these names up on its own network. The domain is one of %s, but mamma does not ask its name servers: %s", s.Interface, s.Off)
 		case s.TLS && s.Source != hostfacts.Resolved:
 			f.Text = fmt.Sprintf("this host's own resolver looks these names up, whatever network a connection takes. The name servers of %s demand TLS, which mamma does not speak: %s", s.Interface, strings.Join(at, ", "))
 		case s.TLS:
@@ -94,7 +94,7 @@ func (e *examination) splits() {
 		default:
 			f.Text = fmt.Sprintf("mamma looks these names up over %s, whatever network a connection takes. The name servers there are %s", s.Interface, strings.Join(at, ", "))
 		}
-		if !s.Off {
+		if s.Off == "" {
 			f.Fix = []string{fmt.Sprintf("interface %s { link_dns = false }    # in the configuration; each connection then looks the names up on its own network", setting(config.EscapePattern(s.Interface)))}
 		}
 		e.report.Findings = append(e.report.Findings, f)
@@ -407,7 +407,7 @@ func (e *examination) host() {
 	}
 	if e.facts.BindDevice {
 		e.add(e.facts.DeviceError != "", Finding{
-			Severity: Problem, Check: "capability", Subject: host, Text: "mamma may not bind sockets to devices",
+			Severity: Problem, Check: "capability", Subject: host, Text: "mammactl may not bind sockets to devices, so other programs may not either, unless they have more rights",
 			Evidence: "SO_BINDTODEVICE: " + e.facts.DeviceError,
 			Fix: []string{
 				"use Linux 5.7 or later, which needs no privilege for that",

@@ -74,8 +74,8 @@ type Split struct {
 	Servers   []netip.AddrPort
 	Source    string // the service that has it: systemd-resolved or systemd-networkd
 	TLS       bool   // the servers demand TLS, so the resolver of this host asks them
-	// Off tells that the configuration forbids this (link_dns = false).
-	Off bool
+	// Off says why mamma does not use the servers; "": it does.
+	Off string
 }
 
 // Diversion is a rule that sends some packets of a socket elsewhere.

@@ -57,7 +57,11 @@ func TestSplits(t *testing.T) {
 			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration; each connection then looks the names up on its own network`},
 		}}},
 		{"switched off", "auto = true\ninterface \"wg?\" { link_dns = false }", false, hostfacts.Resolved, []Finding{{
-			Check: "names-by-domain", Subject: "names below corp.example", Text: "each connection looks these names up on its own network. The domain is one of wg*, but the configuration forbids to use its name servers for them (link_dns = false)",
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "each connection looks these names up on its own network. The domain is one of wg*, but mamma does not ask its name servers: the configuration forbids it (link_dns = false)",
+			Evidence: "systemd-resolved has the domain corp.example on wg*",
+		}}},
+		{"in the original grammar", "policy \"policy_sample.so\" {};\nprefix 10.9.0.0/24 {};", false, hostfacts.Resolved, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "each connection looks these names up on its own network. The domain is one of wg*, but mamma does not ask its name servers: the file is in the grammar of the original, which knew nothing of them",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
 		}}},
 	} {
