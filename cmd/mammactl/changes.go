@@ -144,7 +144,7 @@ func same(x, y []network) bool {
 // brief is the table of mammactl networks.
 func (a *app) brief(n *networks) string {
 	if len(n.Networks) == 0 {
-		return "mamma manages no network.\n"
+		return fold("mamma manages no network.\n", a.columns())
 	}
 	t := a.table(
 		table.Column{Head: "NETWORK"}, table.Column{Head: "INTERFACE", Least: 9}, table.Column{Head: "HEALTH", Rank: 1},

@@ -151,7 +151,7 @@ func decisionColumns(usual bool) []table.Column {
 
 func (a *app) showDecisions(list []control.Decision) error {
 	if len(list) == 0 {
-		return a.printf("no decisions to show\n")
+		return a.say("no decisions to show\n")
 	}
 	t := a.table(decisionColumns(false)...)
 	for i := range list {

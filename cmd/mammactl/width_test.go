@@ -66,10 +66,24 @@ var fitting = map[string][]string{
 	"reload": {"reload"}, "set": {"set", "x"}, "forget": {"forget"},
 }
 
+// emptied is a daemon that has nothing to show.
+func emptied() *fake {
+	f := newFake()
+	f.answers["GET /v1/prefixes"] = control.Prefixes{Now: now}
+	f.answers["GET /v1/interfaces"] = control.Interfaces{Now: now}
+	f.answers["GET /v1/decisions"] = control.Decisions{Now: now, Complete: true}
+	f.answers["GET /v1/mptcp"] = control.Multipath{Now: now}
+	f.answers["GET /v1/scopes"] = control.Scopes{Now: now}
+	f.answers["GET /v1/status"] = control.Status{Now: now}
+	f.answers["GET /v1/policy"] = control.Policy{Now: now}
+	f.answers["POST /v1/explain"] = control.Explanation{Now: now}
+	return f
+}
+
 // Every table fits the terminal. Columns are left out by their importance, and texts
 // are cut or folded.
 func TestTablesFit(t *testing.T) {
-	plain, wide := serve(t, newFake()), serve(t, wide())
+	plain, wide, empty := serve(t, newFake()), serve(t, wide()), serve(t, emptied())
 	for name, args := range fitting {
 		for _, width := range []int{40, 80, 132} {
 			code, out, errs := onTerminal(t.Context(), plain, width, args...)
@@ -78,7 +92,7 @@ func TestTablesFit(t *testing.T) {
 			}
 			golden(t, fmt.Sprintf("%s-%d", name, width), out)
 		}
-		for _, path := range []string{plain, wide} {
+		for _, path := range []string{plain, wide, empty} {
 			for width := 12; width < 200; width++ {
 				_, out, _ := onTerminal(t.Context(), path, width, args...)
 				for l := range strings.Lines(out) {
