@@ -57,6 +57,9 @@ type mover struct {
 	now   *path // the path in use
 	left  *path // the path used before, kept for packets under way; nil: none
 
+	// handshake is closed once the handshake is complete; nil: that was noted.
+	handshake <-chan struct{}
+
 	ledger ledger
 	probed time.Duration // how long the network in use took to answer when it was probed; 0: it was not
 
@@ -77,6 +80,8 @@ func (m *mover) run() {
 		select {
 		case <-m.conn.Context().Done():
 			return
+		case <-m.handshake:
+			m.shaken()
 		case <-reports.C:
 			m.report(m.conn.ConnectionStats(), false, false)
 		}
@@ -87,6 +92,9 @@ func (m *mover) run() {
 		select {
 		case <-m.conn.Context().Done():
 			return
+		case <-m.handshake:
+			m.shaken()
+			continue
 		case <-reports.C:
 			m.report(m.conn.ConnectionStats(), false, false)
 			continue
@@ -104,6 +112,15 @@ func (m *mover) run() {
 			m.move(r, now)
 		}
 		next.Reset(m.wait(time.Now()))
+	}
+}
+
+// shaken notes that the handshake is complete: its network is in use from now on. When the
+// dial returned it had not been, as with 0-RTT.
+func (m *mover) shaken() {
+	m.handshake = nil
+	if m.now == m.first {
+		m.now.socket.silence.begin(time.Now())
 	}
 }
 

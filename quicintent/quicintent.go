@@ -129,6 +129,7 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 		m.ledger.connect = now.Sub(begun)
 		first.socket.silence.begin(now)
 	default: // with 0-RTT the destination has not answered yet
+		m.handshake = conn.HandshakeComplete()
 	}
 	go m.run()
 	return conn, nil

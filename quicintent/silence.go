@@ -72,7 +72,7 @@ type silence struct {
 	reads   int           // number of reads that followed each other within steadyGap
 	longest time.Duration // longest time between two of them
 	busy    time.Duration // in which packets came since begun, with gaps of up to steadyGap
-	begun   time.Time     // when the path came into use
+	begun   time.Time     // when the path came into use; zero: not yet
 }
 
 func newSilence(now time.Time) *silence { return &silence{wake: make(chan struct{}, 1), heard: now} }
@@ -95,7 +95,7 @@ func (s *silence) received(now time.Time) {
 	s.heard, s.asked = now, time.Time{}
 	if gap > steadyGap {
 		s.reads, s.longest = 0, 0
-	} else {
+	} else if !s.begun.IsZero() {
 		s.busy += min(gap, now.Sub(s.begun))
 	}
 	if s.reads++; s.reads > 1 {

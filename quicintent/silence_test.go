@@ -96,6 +96,9 @@ func TestBusy(t *testing.T) {
 			s.received(start.Add(time.Duration(at) * ms))
 		}
 		if !begun {
+			if got := s.busyFor(); got != 0 { // as in a report that is made during a handshake with 0-RTT
+				t.Errorf("%s: %v before it is over", tt.name, got)
+			}
 			s.begin(start.Add(time.Duration(tt.begun) * ms))
 		}
 		if got := s.busyFor(); got != tt.want {
