@@ -22,7 +22,10 @@ const places = `new Promise(done => requestAnimationFrame(() => requestAnimation
 		if (n.data.trim() === "" || e.closest(".unseen, [hidden], datalist, noscript, option") || e.getClientRects().length === 0) continue;
 		const range = document.createRange();
 		range.selectNodeContents(n);
-		add("text", n.data.trim(), range.getClientRects()[0]);
+		const r = [...range.getClientRects()].reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a)); // of its lines
+		const box = e.closest(".scroll")?.getBoundingClientRect();
+		if (box && (r.left >= box.right || r.right <= box.left)) continue; // the reader can scroll to it
+		add("text", n.data.trim(), r);
 	}
 	for (const s of document.querySelectorAll("svg")) {
 		if ([...s.querySelectorAll("path.line")].some((p) => (p.getAttribute("d") ?? "") !== "")) add("line", s.getAttribute("aria-label"), s.getBoundingClientRect());
@@ -72,14 +75,15 @@ func TestPictures(t *testing.T) {
 		width, height int
 		dark          bool
 	}{{"light", 1280, 2400, false}, {"dark", 1280, 2400, true}, {"phone", 390, 4200, false}} {
-		if err := p.Show(ctx, state.width, state.height, state.dark); err != nil {
-			t.Fatal(err)
-		}
+		show(t, ctx, p, state.width, state.height, state.dark)
 		all, pictures := takePictures(t, ctx, p)
 		kinds := map[string]int{}
 		for _, w := range all {
 			kinds[w.Kind]++
-			if !differ(pictures[""], pictures[w.Kind], w) {
+			switch {
+			case !image.Rect(w.X, w.Y, w.Right, w.Bottom).Overlaps(pictures[""].Bounds()):
+				t.Errorf("%s: the %s %.40q at %d, %d is not in the picture of %v", state.name, w.Kind, w.What, w.X, w.Y, pictures[""].Bounds().Max)
+			case !differ(pictures[""], pictures[w.Kind], w):
 				t.Errorf("%s: the %s %.40q at %d, %d is not seen", state.name, w.Kind, w.What, w.X, w.Y)
 			}
 		}
@@ -100,6 +104,21 @@ func TestPictures(t *testing.T) {
 		t.Errorf("of what was made unseen %v was found, want %v", lost, want)
 	}
 	calm(t, p)
+}
+
+// show shows the page in a window that is at least that high, and as high as the page is
+// with the fonts of this machine.
+func show(t *testing.T, ctx context.Context, p *chromium.Page, width, height int, dark bool) {
+	t.Helper()
+	if err := p.Show(ctx, width, height, dark); err != nil {
+		t.Fatal(err)
+	}
+	var whole int
+	if eval(t, ctx, p, `document.documentElement.scrollHeight`, &whole); whole > height {
+		if err := p.Show(ctx, width, whole, dark); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // takePictures returns the places, and a picture of the page as it is and without each
