@@ -10,25 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pair opens a connection at an address of this host and returns both ends.
-func pair(t *testing.T, network, address string) (client, server net.Conn) {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Skipf("needs the address %s: %v", address, err)
-	}
-	defer func() { _ = l.Close() }()
-	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	if server, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	return client, server
-}
-
 // find returns the connection among the established ones of its local address.
 func find(t *testing.T, c *Conn, local, remote netip.AddrPort) (Established, bool) {
 	t.Helper()

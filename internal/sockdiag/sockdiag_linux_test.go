@@ -23,6 +23,25 @@ func dial(t *testing.T) *Conn {
 	return c
 }
 
+// pair opens a connection at an address of this host and returns both ends.
+func pair(t *testing.T, network, address string) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Skipf("needs the address %s: %v", address, err)
+	}
+	defer func() { _ = l.Close() }()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return client, server
+}
+
 // ends returns the addresses of a connection.
 func ends(t *testing.T, c net.Conn) (local, remote netip.AddrPort) {
 	t.Helper()
@@ -48,19 +67,7 @@ func cookieOf(t *testing.T, c net.Conn) (cookie uint64) {
 func TestGet(t *testing.T) {
 	c := dial(t)
 	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := net.Listen("tcp", network)
-		if err != nil {
-			t.Skipf("needs an address of the family of %s: %v", network, err)
-		}
-		defer func() { _ = l.Close() }()
-		client, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		server, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		client, server := pair(t, "tcp", network)
 		if _, err := server.Write(make([]byte, 3000)); err != nil {
 			t.Fatal(err)
 		}
@@ -131,21 +138,7 @@ func TestGetFindsNoListener(t *testing.T) {
 // carried nothing.
 func TestGetCountsDataOnly(t *testing.T) {
 	c := dial(t)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	client, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
+	client, server := pair(t, "tcp4", "127.0.0.1:0")
 	local, remote := ends(t, client)
 	check := func(when string, sent, received uint64) {
 		t.Helper()
