@@ -201,7 +201,7 @@ func (c *current) publishLocked() *mam.View {
 	for _, p := range prefixes {
 		p.Health = judged.health[p.ID]
 	}
-	c.resets.Networks(resettable(c.list, prefixes, c.snapshot), c.local)
+	c.resets.Networks(resettable(c.list, prefixes, judged.claimed, c.snapshot), c.local)
 	c.budgets.apply(prefixes)
 	own, other := c.domains.route(c.list, c.lookups, lookup{c.resolvers.unbound})
 	v := &mam.View{

@@ -60,6 +60,8 @@ type stay struct {
 type judgement struct {
 	health map[policy.PrefixID]policy.Health // of each managed prefix
 	avoid  map[uint32][]policy.PrefixID      // by user id, in the form of mam.View
+	// claimed holds those that are down only because users say so.
+	claimed map[policy.PrefixID]bool
 }
 
 func newHealthWatch(unbound lookup, changed func(), log *slog.Logger) *healthWatch {
@@ -184,10 +186,10 @@ func (h *healthWatch) judgeLocked(now time.Time) (changed bool) {
 			h.logChange(p.id, old, next)
 		}
 	}
-	if !maps.EqualFunc(h.current.avoid, r.Avoid, sameIDs) {
+	if !maps.EqualFunc(h.current.avoid, r.Avoid, sameIDs) || !maps.Equal(h.current.claimed, r.Claimed) {
 		changed = true
 	}
-	h.current = judgement{health: r.Health, avoid: r.Avoid}
+	h.current = judgement{health: r.Health, avoid: r.Avoid, claimed: r.Claimed}
 	h.doubtful = r.Doubtful
 	if !h.rejudge.Equal(r.Next) {
 		h.rejudge = r.Next

@@ -11,6 +11,9 @@ import (
 // Report is the judgement at one moment. It shares no memory with the Tracker.
 type Report struct {
 	Health map[policy.PrefixID]policy.Health
+	// Claimed holds the prefixes that are down only because users say so. Programs can
+	// report anything.
+	Claimed map[policy.PrefixID]bool
 	// Avoid lists, by user id, the prefixes that this user should be offered only if
 	// nothing else is left.
 	Avoid map[uint32][]policy.PrefixID
@@ -37,6 +40,12 @@ func (t *Tracker) Report(now time.Time) Report {
 			p.health = policy.Health{State: state, Reason: reason, Since: now}
 		}
 		r.Health[id] = p.health
+		if state == policy.Down && p.claimed() {
+			if r.Claimed == nil {
+				r.Claimed = map[policy.PrefixID]bool{}
+			}
+			r.Claimed[id] = true
+		}
 		for uid, d := range p.users {
 			if now.Before(d.until) {
 				if r.Avoid == nil {
@@ -111,6 +120,14 @@ func (p *prefix) judge() (policy.HealthState, string) {
 		reason += "; " + p.net.Portal
 	}
 	return state, reason
+}
+
+// claimed tells whether a prefix would not be down without what users report.
+func (p *prefix) claimed() bool {
+	without := *p
+	without.users = nil
+	state, _ := without.weigh()
+	return state != policy.Down
 }
 
 func (p *prefix) weigh() (policy.HealthState, string) {

@@ -184,7 +184,7 @@ func TestTracker(t *testing.T) {
 			{1 * s, flow(2, 100*time.Millisecond), "up"}, // another one gets through
 			{2 * s, lose(7), "up"}, {2 * s, lose(7), "suspect: connects failed"},
 			{2 * s, lose(7), "suspect: connects of one user failed; avoided by 7"},
-			{3 * s, flow(1, -1), "down: connects fail, and established connections are not acknowledged; avoided by 7"},
+			{3 * s, flow(1, -1), "down: connects fail, and established connections are not acknowledged; avoided by 7; claimed"},
 			{4 * s, flow(0, 0), "suspect: connects of one user failed; avoided by 7"},
 		}},
 		{"a probe confirms for all, and clears", []step{
@@ -282,6 +282,9 @@ func show(r Report) string {
 	}
 	for uid := range r.Avoid {
 		text += fmt.Sprintf("; avoided by %d", uid)
+	}
+	if r.Claimed[wifi] {
+		text += "; claimed"
 	}
 	return text
 }
