@@ -138,7 +138,7 @@ lint: ## run the linters
 
 .PHONY: test
 test: build
-	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages|system)$$')
+	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages|system)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
 	$(MAKE) --no-print-directory examples
 
