@@ -12,10 +12,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is the threshold policy. Its state is that of the latest decision.
+// Policy is the threshold policy.
 type Policy struct {
 	arrival.Base
-	stream bool // the latest decision was about a stream of datagrams
 }
 
 var (
@@ -35,7 +34,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // Choose places a stream of datagrams where it is heard best, and everything else as the
 // Socket Intents prototype does.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
-	if p.stream = datagrams.IsStream(r); p.stream {
+	if datagrams.IsStream(r) {
 		return datagrams.Choose(r, func(i int) policy.BytesPerSecond { return datagrams.Configured(r.Prefixes[i]) })
 	}
 	d := p.Base.Choose(r)
@@ -46,7 +45,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 // LogLine returns the line of the prototype's log, whose columns have no place for a
 // stream of datagrams.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
-	if p.stream {
+	if datagrams.IsStream(r) {
 		return ""
 	}
 	return p.Base.LogLine(r, d)
