@@ -296,6 +296,50 @@ func TestOnePlaceReadsRoutes(t *testing.T) {
 	}
 }
 
+// cuts are the files that may cut what they read without an error, and why that is right
+// there. Everywhere else, a part must not be taken for the whole.
+var cuts = map[string]string{
+	"cmd/mammactl/get.go":                  "the caller knows where the part of the file ends",
+	"internal/config/read.go":              "its callers take what is as long as the limit for too long",
+	"internal/process/systembus/frames.go": "the message says how long it is",
+}
+
+// What is too long is an error, and is not cut silently.
+func TestNothingIsCutSilently(t *testing.T) {
+	cmd := exec.Command("git", "ls-files", "*.go")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skip("needs a checkout and git: ", err)
+	}
+	cutter := regexp.MustCompile(`\bio\.Limit(Reader\(|edReader\{)`)
+	found := map[string]bool{}
+	for file := range strings.Lines(string(out)) {
+		file = strings.TrimSpace(file)
+		if strings.HasSuffix(file, "_test.go") || within(file, "internal/testing") || within(file, "tests") || within(file, "examples") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("..", file))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed, and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cutter.Match(b) {
+			found[file] = true
+			if cuts[file] == "" {
+				t.Errorf("%s cuts what it reads: internal/bounded makes an error of that", file)
+			}
+		}
+	}
+	for file := range cuts {
+		if !found[file] {
+			t.Errorf("%s cuts nothing", file)
+		}
+	}
+}
+
 // hooks finds what lets one package change what another one does behind its back: an
 // init function, a variable of a package that holds a function put there later, and
 // an assignment to a variable of another package of ours.

@@ -117,6 +117,36 @@ odd 70000/tcp
 	}
 }
 
+// What does not fit is not read as something else: not the part of a line as an entry with
+// another port, and not a name in the part that is not read as one that does not exist.
+func TestServicesFileTooLong(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "services")
+	text := "first 79/tcp\n"
+	text += strings.Repeat("#", maxServices-len(text)-len("\nhttp 80")) + "\nhttp 8080/tcp\nlast 81/tcp\n"
+	// The bound is behind the line that begins with "http 80", and then within its port.
+	for _, more := range []string{"", "x"} {
+		if err := os.WriteFile(file, []byte("#"+more+"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := &services{path: file}
+		if got, err := s.port("tcp", "first", false); got != 79 || err != nil {
+			t.Errorf("first: %d, %v", got, err)
+		}
+		for _, name := range []string{"http", "last", "https"} {
+			if got, err := s.port("tcp", name, false); err == nil || !strings.Contains(err.Error(), "which is longer") {
+				t.Errorf("%s: %d, %v", name, got, err)
+			}
+		}
+	}
+	if err := os.WriteFile(file, []byte("http 80/tcp\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &services{path: file}
+	if _, err := s.port("tcp", "last", false); err == nil || strings.Contains(err.Error(), "which is longer") {
+		t.Errorf("a short file: %v", err)
+	}
+}
+
 func FuzzPort(f *testing.F) {
 	for _, s := range []string{"http", "80", "-1", "", "65536", "a b", "+80", " 080"} {
 		f.Add(s)
@@ -136,7 +166,11 @@ func FuzzPort(f *testing.F) {
 func FuzzServices(f *testing.F) {
 	f.Add("http 80/tcp www # web\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		for key := range parseServices(strings.NewReader(text)) {
+		ports, cut := parseServices(strings.NewReader(text))
+		if cut {
+			t.Fatal("the end is missing")
+		}
+		for key := range ports {
 			if len(key.name) > maxService || strings.ContainsAny(key.name, " \t\n#") || key.name == "" {
 				t.Fatalf("name %q", key.name)
 			}

@@ -3,6 +3,7 @@ package mam
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/bounded"
 )
 
 // services is the host's services database (services(5)), read as getservbyname(3)
@@ -24,6 +27,7 @@ type services struct {
 	mu    sync.Mutex
 	read  fileVersion // version of the file that ports was read from; zero: none
 	ports map[serviceName]uint16
+	cut   bool // the file is longer than maxServices, and its end is not in ports
 }
 
 // serviceName is a name or an alias with its transport. The transport "" stands for the
@@ -40,7 +44,8 @@ const (
 	// maxService is longer than any registered service name (RFC 6335 section 5.1
 	// allows 15 bytes).
 	maxService = 64
-	// maxServices bounds the file: that of IANA's registry has less than a megabyte.
+	// maxServices bounds how much of the file is read: that of IANA's registry has less
+	// than a megabyte.
 	maxServices = 8 << 20
 )
 
@@ -57,10 +62,12 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 	if numeric || len(service) > maxService || service == "" {
 		return 0, fmt.Errorf("service %q: neither a port nor a name", short)
 	}
-	n, ok, there := s.named(network, service)
+	n, ok, there, cut := s.named(network, service)
 	switch {
 	case ok:
 		return n, nil
+	case cut:
+		return 0, fmt.Errorf("service %q: no such name in the first %d bytes of the services file, which is longer", short, maxServices)
 	case there || service != strings.ToLower(service) || strings.Trim(service, "+-0123456789") == "":
 		return 0, fmt.Errorf("service %q: no such name", short)
 	}
@@ -96,13 +103,13 @@ func number(service string) (port uint16, ok bool) {
 }
 
 // named looks a name up in the services file. The result there tells whether the file
-// exists.
-func (s *services) named(network, name string) (n uint16, ok, there bool) {
+// exists, and cut whether its end was not read.
+func (s *services) named(network, name string) (n uint16, ok, there, cut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refreshLocked()
 	n, ok = s.ports[serviceName{network, name}]
-	return n, ok, s.ports != nil
+	return n, ok, s.ports != nil, s.cut
 }
 
 // refreshLocked reads the services file if it has changed since it was last read.
@@ -114,7 +121,7 @@ func (s *services) refreshLocked() {
 	}
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
-		s.read, s.ports = fileVersion{}, nil
+		s.read, s.ports, s.cut = fileVersion{}, nil, false
 		return
 	}
 	version := fileVersion{info.ModTime(), info.Size()}
@@ -123,21 +130,27 @@ func (s *services) refreshLocked() {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		s.read, s.ports = fileVersion{}, nil
+		s.read, s.ports, s.cut = fileVersion{}, nil, false
 		return
 	}
 	defer func() { _ = f.Close() }()
-	s.read, s.ports = version, parseServices(io.LimitReader(f, maxServices))
+	s.read = version
+	s.ports, s.cut = parseServices(bounded.NewReader(f, maxServices))
 }
 
 // parseServices reads lines such as "http 80/tcp www # comment". If a name has several
-// entries, the first counts. Lines that are not entries are passed over.
-func parseServices(r io.Reader) map[serviceName]uint16 {
-	ports := map[serviceName]uint16{}
+// entries, the first counts. Lines that are not entries are passed over. If r fails before
+// its end, cut is true, and its last line does not count: the part that is there could have
+// another port.
+func parseServices(r io.Reader) (ports map[serviceName]uint16, cut bool) {
+	ports = map[serviceName]uint16{}
 	lines := bufio.NewReader(r) // of any length: a Scanner ends at a long one
 	for more := true; more; {
 		text, err := lines.ReadString('\n')
 		more = err == nil
+		if !more && !errors.Is(err, io.EOF) {
+			return ports, true
+		}
 		line, _, _ := strings.Cut(text, "#")
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
@@ -160,5 +173,5 @@ func parseServices(r io.Reader) map[serviceName]uint16 {
 			}
 		}
 	}
-	return ports
+	return ports, false
 }

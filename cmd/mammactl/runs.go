@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/operator/web"
 )
 
@@ -33,7 +33,7 @@ func (a *app) runs() []web.Run {
 		}
 		line, err := argsOf(dir)
 		info, statErr := os.Stat(dir)
-		if err != nil || statErr != nil || len(line) == 0 || len(line) > maxRunArgs {
+		if err != nil || statErr != nil || len(line) == 0 {
 			continue
 		}
 		var args []string
@@ -53,14 +53,14 @@ func (a *app) runs() []web.Run {
 	return list
 }
 
-// argsOf reads the arguments of a process, as far as they are shown, and a byte more.
+// argsOf reads the arguments of a process, if they are few enough to be shown.
 func argsOf(dir string) ([]byte, error) {
 	f, err := os.Open(filepath.Join(dir, "cmdline")) //nolint:gosec // the kernel's
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	return io.ReadAll(io.LimitReader(f, maxRunArgs+1))
+	return bounded.ReadAll(f, maxRunArgs)
 }
 
 // runOf takes the arguments of mammactl apart; false if they are not those of run.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
@@ -44,7 +45,7 @@ func (l *Learner) Load(path string) error {
 
 func (l *Learner) read(r io.Reader) error {
 	var file learntFile
-	d := json.NewDecoder(io.LimitReader(r, maxLearntFile))
+	d := json.NewDecoder(bounded.NewReader(r, maxLearntFile))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&file); err != nil {
 		return err

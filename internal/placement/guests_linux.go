@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
@@ -215,7 +215,7 @@ func (p *placer) hear(c *net.UnixConn, pid int) {
 	}
 	_ = c.SetDeadline(time.Now().Add(guestPatience))
 	var a announcement
-	err := json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a)
+	err := json.NewDecoder(bounded.NewReader(c, maxAnnouncement)).Decode(&a)
 	if err != nil {
 		say(c, answer{Error: fmt.Sprintf("the announcement makes no sense: %v", err)})
 		return
@@ -288,7 +288,7 @@ func joinOuter(o Options) (joined bool, err error) {
 	_ = c.SetDeadline(time.Now().Add(guestPatience))
 	sent := json.NewEncoder(c).Encode(announcement{o})
 	var a answer
-	err = json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a)
+	err = json.NewDecoder(bounded.NewReader(c, maxAnnouncement)).Decode(&a)
 	switch { // an answer counts even if it came before all was sent
 	case err != nil:
 		return false, fmt.Errorf("hear from the run that this is in: %w", errors.Join(sent, err))

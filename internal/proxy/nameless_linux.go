@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/rules"
 )
 
@@ -58,7 +58,7 @@ func (p *process) text(name string) ([]byte, bool) {
 		return nil, false
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(bounded(f, maxProcText))
+	b, err := bounded.ReadAll(f, maxProcText)
 	return b, err == nil
 }
 
@@ -195,7 +195,7 @@ func (p *process) states(file string, sets func(*bufio.Scanner) bool) bool {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
 	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(bounded(f, maxProcText))
+	lines := bufio.NewScanner(bounded.NewReader(f, maxProcText))
 	return sets(lines) || lines.Err() != nil
 }
 

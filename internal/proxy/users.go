@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -85,8 +86,8 @@ func readUsers(r io.Reader) (*users, error) {
 	u := &users{hashes: map[string]passwordHash{}, checks: make(chan struct{}, checksAtOnce), verified: map[[sha256.Size]byte]struct{}{}}
 	u.nobody = passwordHash{iterations: hashIterations, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
 	_, _ = rand.Read(u.key[:]) // the error is ignored, because reading random bytes never fails
-	text, err := io.ReadAll(bounded(r, maxUsersFile))
-	if errors.Is(err, errTooLong) {
+	text, err := bounded.ReadAll(r, maxUsersFile)
+	if errors.Is(err, bounded.ErrTooLong) {
 		return nil, fmt.Errorf("%d: only 1 MiB can be read, which ends in this line", 1+bytes.Count(text, []byte{'\n'}))
 	}
 	if err != nil {

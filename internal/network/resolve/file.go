@@ -3,13 +3,14 @@ package resolve
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/bounded"
 )
 
 const (
@@ -106,12 +107,12 @@ func readLines(path string, limit int) (data []byte, cut bool, err error) {
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	data, err = bounded.ReadAll(f, int64(limit))
+	if cut = errors.Is(err, bounded.ErrTooLong); cut {
+		data, err = data[:bytes.LastIndexByte(data, '\n')+1], nil
+	}
 	if err != nil {
 		return nil, false, err
-	}
-	if cut = len(data) > limit; cut {
-		data = data[:bytes.LastIndexByte(data[:limit], '\n')+1]
 	}
 	return bytes.TrimPrefix(data, []byte("\ufeff")), cut, nil
 }

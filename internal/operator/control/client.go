@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/userid"
 )
@@ -205,7 +206,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	b, err := bounded.ReadAll(resp.Body, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("read mamma's answer: %w", err)
 	}
@@ -232,9 +233,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		return resp, nil
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	b, err := bounded.ReadAll(resp.Body, maxBody)
 	if err != nil {
-		return nil, fmt.Errorf("read mamma's answer: %w", err)
+		return nil, fmt.Errorf("read mamma's answer, %s: %w", resp.Status, err)
 	}
 	e := &RemoteError{Status: resp.StatusCode}
 	if json.Unmarshal(b, &e.Failure) != nil || e.Failure.Error == "" {
@@ -255,7 +256,7 @@ func (c *Client) Profile(ctx context.Context, kind string, length time.Duration,
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	if _, err := io.Copy(w, io.LimitReader(resp.Body, maxAnswer)); err != nil {
+	if _, err := io.Copy(w, bounded.NewReader(resp.Body, maxAnswer)); err != nil {
 		return fmt.Errorf("read mamma's profile: %w", err)
 	}
 	return nil

@@ -123,7 +123,7 @@ func (s *Server) takeProfile(w http.ResponseWriter, r *http.Request) ([]byte, er
 	defer s.profiling.Unlock()
 	p := peerFrom(r.Context())
 	s.log.Info("profile taken at the control socket", "uid", p.UID, "pid", p.PID, "kind", kind, "seconds", length.Seconds())
-	var b bounded
+	var b traceBuffer
 	if !overTime {
 		err := pprof.Lookup(kind).WriteTo(&b, 0)
 		return b.Bytes(), err
@@ -158,10 +158,10 @@ func profileTime(q url.Values, overTime bool) (time.Duration, error) {
 	return time.Duration(n * float64(time.Second)), nil
 }
 
-// bounded is a buffer with a bound on its size.
-type bounded struct{ bytes.Buffer }
+// traceBuffer is a buffer with a bound on its size.
+type traceBuffer struct{ bytes.Buffer }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *traceBuffer) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxTrace {
 		return 0, errors.New("the profile is too large")
 	}

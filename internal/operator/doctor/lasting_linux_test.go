@@ -26,6 +26,9 @@ func TestManager(t *testing.T) {
 		{"ifupdown", "network/ifstate", "lo=lo\nwwan0=wwan0\n", Manager{Kind: Ifupdown}},
 		{"ifupdown of Debian 12", "network/ifstate.wwan0", "wwan0=wwan0\n", Manager{Kind: Ifupdown}},
 		{"ifupdown-ng", "ifstate", "lo=lo 1\nwwan0=wwan0 1\n", Manager{Kind: Ifupdown}},
+		{"ifupdown, with many interfaces", "network/ifstate", strings.Repeat("tap0=tap0\n", 7000) + "wwan0=wwan0\n", Manager{Kind: Ifupdown}},
+		// The rest could say something else.
+		{"a part of a file", "NetworkManager/devices/7", "[device]\nconnection-uuid=0b9c\n" + strings.Repeat("#", maxRunFile), Manager{}},
 		{"ifupdown has another one", "network/ifstate", "wwan01=wwan01\n", Manager{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

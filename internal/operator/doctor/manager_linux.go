@@ -1,11 +1,12 @@
 package doctor
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/socket-intents/mamma/internal/bounded"
 )
 
 // manager finds out which program configures an interface. It looks at the files that
@@ -47,14 +48,18 @@ func assigned(text, key string) string {
 	return ""
 }
 
-// readSmall reads a file of at most 64 KiB. It returns nothing if that fails.
+// maxRunFile bounds such a file. A list of interfaces that are up has a line for each.
+const maxRunFile = 1 << 20
+
+// readSmall reads a file of at most maxRunFile bytes. It returns nothing if that fails: a
+// part could lack the line that counts.
 func readSmall(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	b, err := bounded.ReadAll(f, maxRunFile)
 	if err != nil {
 		return ""
 	}

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
@@ -182,8 +183,8 @@ func ReadAll(path string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // read only: nothing to lose
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(b)) > max {
+	b, err := bounded.ReadAll(f, max)
+	if errors.Is(err, bounded.ErrTooLong) {
 		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", max)}
 	}
 	return b, err

@@ -1,0 +1,37 @@
+// Package bounded reads no more than a number of bytes from where there may be more. What
+// is longer is an error. With an io.LimitReader, the part that fits would pass for the
+// whole: a list without its end, or a port without its last digit.
+package bounded
+
+import (
+	"errors"
+	"io"
+)
+
+// ErrTooLong means that there is more to read than is taken.
+var ErrTooLong = errors.New("too long")
+
+type reader struct {
+	in   io.Reader
+	left int64
+}
+
+// NewReader returns a reader of the first bytes of in, of which there may be most. It
+// fails with ErrTooLong where there are more. It is not safe for concurrent use.
+func NewReader(in io.Reader, most int64) io.Reader { return &reader{in, most} }
+
+// ReadAll reads in to its end. If in has more than most bytes, it returns the first ones
+// and ErrTooLong.
+func ReadAll(in io.Reader, most int64) ([]byte, error) { return io.ReadAll(NewReader(in, most)) }
+
+func (r *reader) Read(b []byte) (int, error) {
+	if int64(len(b)) > r.left+1 {
+		b = b[:r.left+1]
+	}
+	n, err := r.in.Read(b)
+	if int64(n) > r.left {
+		n, err = int(r.left), ErrTooLong
+	}
+	r.left -= int64(n)
+	return n, err
+}
