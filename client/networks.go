@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
@@ -164,9 +165,16 @@ type watcher struct {
 	selection SelectionProperties
 	origin    *wire.Origin
 	every     time.Duration
+	to        destination
 
 	known uint64 // generation that was told last; 0: none
 	link  *link  // on which it was; nil: none
+}
+
+// destination is where the datagrams of a socket go. The zero value is anywhere.
+type destination struct {
+	host   string         // as the program gave it
+	remote netip.AddrPort // an address of it
 }
 
 func (d *Dialer) newWatcher(ctx context.Context, network string, every time.Duration) (*watcher, error) {
@@ -191,6 +199,10 @@ func (w *watcher) request(f wire.Features) *wire.Message {
 		Action: wire.ActionNetworksRequest, Origin: w.origin, Selection: w.selection.onWire(),
 		Context: wire.Context{Domain: w.family, Type: w.typ, Hint: []wire.AddrInfo{{Family: w.family, Type: w.typ}}},
 		Watch:   &wire.Watch{Generation: w.known, Milliseconds: uint32(min(w.every.Milliseconds(), math.MaxUint32))},
+	}
+	if w.to.remote.IsValid() {
+		m.Context.Hostname, m.Context.Service = w.to.host, strconv.Itoa(int(w.to.remote.Port()))
+		m.Context.Remote = sockAddr(w.to.remote)
 	}
 	m.SetIntents(w.intents)
 	return m

@@ -32,6 +32,7 @@ type PacketConn struct {
 	network   string // udp, udp4 or udp6
 	intents   intent.Set
 	selection SelectionProperties
+	host      string // of the destination, as the program gave it
 	remote    netip.AddrPort
 	index     int           // of the interface; 0: not known
 	features  wire.Features // of the manager that decided
@@ -121,6 +122,7 @@ func (d *Dialer) ListenPacket(ctx context.Context, network, address string) (*Pa
 		info.Duration, info.Source, info.Device, info.Candidate = time.Since(begun), p.Source, deviceIn(p.Options), p.index
 		c := d.newPacketConn(ctx, uc, network, p.Endpoint, info)
 		c.features = f
+		c.host, _, _ = net.SplitHostPort(address) // it is "" if that fails, as for anywhere
 		return c, nil
 	}
 	return nil, &DialError{Network: network, Address: address, Attempts: info.Attempts, Err: ctx.Err()}
@@ -473,8 +475,15 @@ func (c *PacketConn) watch() {
 	c.cancel = cancel
 	d := &Dialer{Intents: c.intents, Daemon: c.dialer.daemon()}
 	told := make(chan []Network, 1)
+	network := c.network
+	switch local := addrPort(c.LocalAddr()).Addr(); { // other networks are no better to this socket
+	case local.Unmap().Is4() && !local.IsUnspecified():
+		network = "udp4"
+	case local.Is6() && !local.IsUnspecified():
+		network = "udp6"
+	}
 	c.watcher.Go(func() {
-		for list, err := range d.Watch(ctx, c.network, 0) {
+		for list, err := range d.watch(ctx, network, 0, destination{c.host, c.remote}) {
 			if err != nil {
 				list = nil
 			}

@@ -174,6 +174,9 @@ func TestPacketChanges(t *testing.T) {
 	if p := c.Path(); p.Best.Interface != "lo" {
 		t.Errorf("%+v", p)
 	}
+	if a := m.ListedFor(); a.Type != wire.SockDgram || a.Domain != wire.AFInet || a.Hostname != "127.0.0.1" || a.Service != "9" || a.Remote.AddrPort != c.Remote() {
+		t.Errorf("networks for %+v", a)
+	}
 	down := lo
 	down.Health = wire.PathDown
 	m.SetNetworks([]wire.Network{other, down})

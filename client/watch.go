@@ -29,12 +29,19 @@ const (
 // Watch yields an error once when the manager is not there or goes away, and the networks
 // again when it is back. It ends when ctx does.
 func (d *Dialer) Watch(ctx context.Context, network string, every time.Duration) iter.Seq2[[]Network, error] {
+	return d.watch(ctx, network, every, destination{})
+}
+
+// watch is Watch for connections to a destination: the networks come in the order for
+// these.
+func (d *Dialer) watch(ctx context.Context, network string, every time.Duration, to destination) iter.Seq2[[]Network, error] {
 	return func(yield func([]Network, error) bool) {
 		w, err := d.newWatcher(ctx, network, every)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
+		w.to = to
 		defer w.close()
 		pause := time.Duration(0) // > 0: the manager is not there
 		for {

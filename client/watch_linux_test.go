@@ -77,6 +77,13 @@ func TestNetworksRequest(t *testing.T) {
 		wire.SelectionText(m.Selection) != "prohibit cost expensive" || *m.Watch != (wire.Watch{Milliseconds: 250}) {
 		t.Errorf("%+v", m)
 	}
+	if c := m.Context; c.Hostname != "" || c.Service != "" || c.Remote.IsValid() {
+		t.Errorf("a destination that nobody named: %+v", c)
+	}
+	w.to = destination{"service.test", netip.MustParseAddrPort("[2001:db8::1]:443")}
+	if c := w.request(features).Context; c.Hostname != "service.test" || c.Service != "443" || c.Remote.AddrPort != w.to.remote {
+		t.Errorf("the destination: %+v", c)
+	}
 	if m := w.request(features &^ wire.FeatureNetworks); m.Action != wire.ActionErrorUnknownRequest || m.Watch != nil {
 		t.Errorf("to a manager that does not know it: %+v", m)
 	}

@@ -77,6 +77,9 @@ func inMicroseconds(d time.Duration) uint32 {
 func (m *Manager) rank(msg *wire.Message, app policy.App, v *View, now time.Time) []*policy.Prefix {
 	rq := &request{}
 	rq.fill(msg, policy.SocketConnect, app, v, now)
+	if dst := addr(msg.Context.Remote).Unmap(); dst.IsValid() && !dst.IsUnspecified() {
+		rq.narrow(policy.FamilyOf(dst), dst)
+	}
 	all := slices.Clone(rq.asked.Prefixes)
 	if v.Runner == nil && rq.selection == nil {
 		return all

@@ -129,6 +129,45 @@ func TestNetworksInOrder(t *testing.T) {
 	}
 }
 
+// A client that knows an address of its destination hears which networks are best for that
+// one, by what is known of the ways to it, whether or not the destination has a name.
+func TestNetworksToADestination(t *testing.T) {
+	v := seeing(chooser(func(r *policy.Request) (d policy.Decision) {
+		for i, p := range r.Prefixes {
+			if d.Prefix == nil || i < len(r.DestStats) && r.DestStats[i].Conns > 0 {
+				d.Prefix = p
+			}
+		}
+		return d
+	}))
+	v.Destinations = known{v.Prefixes[1].ID, netip.MustParseAddr("192.0.2.4"), policy.PathStats{Conns: 3}}
+	d := start(t, v, Options{})
+	const w4, c4, w6, c6, not = "10.77.1.0/24", "10.77.2.0/24", "fd77:1::/64", "fd77:2::/64", " not offered"
+	for _, tt := range []struct {
+		name, host, remote string
+		want               []string
+	}{
+		{"anywhere", "", "", []string{w4, c4, w6, c6}},
+		{"an address", "192.0.2.4", "192.0.2.4:443", []string{c4, w4, w6 + not, c6 + not}},
+		{"a name", "service.test", "192.0.2.4:443", []string{c4, w4, w6 + not, c6 + not}},
+		{"another address", "service.test", "192.0.2.5:443", []string{w4, c4, w6 + not, c6 + not}},
+		{"the other family", "service.test", "[2001:db8::4]:443", []string{w6, c6, w4 + not, c4 + not}},
+		{"an address within IPv6", "service.test", "[::ffff:192.0.2.4]:443", []string{c4, w4, w6 + not, c6 + not}},
+		{"no address", "service.test", "0.0.0.0:443", []string{w4, c4, w6, c6}},
+	} {
+		ask := networksOf(0)
+		ask.Context.Hostname, ask.Context.Service = tt.host, "443"
+		if tt.remote != "" {
+			ask.Context.Remote = wire.SockAddr{AddrPort: netip.MustParseAddrPort(tt.remote)}
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, order(d.dial(t).ask(ask))); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 // with returns a copy of v in which the first prefix is changed.
 func with(v *View, change func(*policy.Prefix)) *View {
 	w := host(nil)

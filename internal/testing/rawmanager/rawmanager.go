@@ -37,10 +37,11 @@ type Daemon struct {
 	ln       net.Listener
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool // nil once the daemon has stopped
-	seen  []wire.Message
-	ids   []uuid.UUID // ids of all connections so far
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // nil once the daemon has stopped
+	seen   []wire.Message
+	listed wire.Context // of the latest request for the networks
+	ids    []uuid.UUID  // ids of all connections so far
 
 	networks   []wire.Network
 	generation uint64        // changes with each SetNetworks
@@ -111,6 +112,13 @@ func (d *Daemon) SetNetworks(list []wire.Network) {
 	d.changed = make(chan struct{})
 }
 
+// ListedFor returns what kind of connection the latest request for the networks was about.
+func (d *Daemon) ListedFor() wire.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.listed
+}
+
 // fillNetworks turns m, which asks for the networks, into its answer. It waits until
 // there are other networks than the client knows, or until the client's time is over.
 // It returns false when the daemon ends.
@@ -119,6 +127,9 @@ func (d *Daemon) fillNetworks(m *wire.Message) bool {
 	if m.Watch.Milliseconds > 0 {
 		late = time.After(time.Duration(m.Watch.Milliseconds) * time.Millisecond)
 	}
+	d.mu.Lock()
+	d.listed = m.Context.Clone()
+	d.mu.Unlock()
 	for enough := false; ; {
 		d.mu.Lock()
 		generation, list, changed, over := d.generation, d.networks, d.changed, d.conns == nil
