@@ -15,7 +15,7 @@ import (
 // LinkConfig describes an emulated link.
 type LinkConfig struct {
 	Down, Up Shape  // to the client, and from it
-	Seed     uint64 // for what is lost by chance
+	Seed     uint64 // for what is lost, and delayed, by chance
 }
 
 // Link is an emulated link between client and gateway: two TUN devices, with a relay in

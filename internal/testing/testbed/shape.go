@@ -23,10 +23,16 @@ type Shape struct {
 	Queue int
 	// Loss is the probability, from 0 to 1, that a packet is lost after the queue.
 	Loss float64
+	// Jitter is the most by which a packet's delay differs from Delay, which must be as
+	// long at least: each packet has a delay of its own between Delay-Jitter and
+	// Delay+Jitter, any of them as likely as another. No packet overtakes another one: one
+	// whose delay would end earlier comes together with the one before it. tc-netem(8)
+	// without a rate would let it overtake. Delays follow from Seed of the link.
+	Jitter time.Duration
 }
 
 func (s Shape) check() error {
-	if s.Rate < 0 || s.Delay < 0 || s.Queue < 0 || s.Loss < 0 || s.Loss > 1 {
+	if s.Rate < 0 || s.Delay < 0 || s.Queue < 0 || !(s.Loss >= 0 && s.Loss <= 1) || s.Jitter < 0 || s.Jitter > s.Delay {
 		return fmt.Errorf("shape %+v: out of range", s)
 	}
 	return nil
@@ -78,6 +84,7 @@ type flight struct {
 	finish       time.Time // when its last bit is sent
 	deliver      time.Time
 	lost         bool
+	luck         float64 // of its delay, from -1 to 1
 }
 
 // arrive takes a packet, which nobody may change afterwards.
@@ -90,6 +97,9 @@ func (s *shaper) arrive(now time.Time, packet []byte) {
 		return
 	}
 	f := flight{packet: packet, lost: s.shape.Loss > 0 && s.random.Float64() < s.shape.Loss}
+	if s.shape.Jitter > 0 {
+		f.luck = 2*s.random.Float64() - 1
+	}
 	s.flying = append(s.flying, f)
 	s.schedule(len(s.flying)-1, now)
 	s.waiting += len(packet)
@@ -105,7 +115,7 @@ func (s *shaper) schedule(i int, now time.Time) {
 		start = later(start, s.flying[i-1].finish)
 	}
 	f.finish = start.Add(f.transmission)
-	f.deliver = f.finish.Add(s.shape.Delay)
+	f.deliver = f.finish.Add(s.shape.Delay + time.Duration(f.luck*float64(s.shape.Jitter)))
 	if i > 0 {
 		f.deliver = later(f.deliver, s.flying[i-1].deliver) // no packet overtakes another one, even if the delay shrinks
 	}

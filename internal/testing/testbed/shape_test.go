@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -80,5 +81,74 @@ func TestShaper(t *testing.T) {
 				t.Errorf("left over: waiting %d, bytes %d, on the wire %d", s.waiting, s.bytes, s.onWire)
 			}
 		})
+	}
+}
+
+// Delays vary evenly within the jitter, the same for the same seed, and packets stay in
+// order.
+func TestShaperJitter(t *testing.T) {
+	t.Parallel()
+	const (
+		ms    = time.Millisecond
+		every = 20 * ms // so that few packets catch up with the one before
+		count = 2000
+	)
+	start := time.Unix(1000, 0)
+	play := func(seed uint64, shape Shape, every time.Duration) (delays []time.Duration) {
+		s := &shaper{shape: shape, random: rand.New(rand.NewPCG(seed, 0))}
+		for i := range count {
+			s.arrive(start.Add(time.Duration(i)*every), []byte{byte(i), byte(i >> 8)})
+		}
+		for {
+			at, ok := s.next()
+			if !ok {
+				return delays
+			}
+			p, ok := s.deliver(at)
+			i := len(delays)
+			if !ok || int(p[0])|int(p[1])<<8 != i {
+				t.Fatalf("packet %v comes as number %d", p, i)
+			}
+			delays = append(delays, at.Sub(start.Add(time.Duration(i)*every)))
+		}
+	}
+	shape := Shape{Delay: 50 * ms, Jitter: 10 * ms}
+	first := play(1, shape, every)
+	if diff := cmp.Diff(first, play(1, shape, every)); diff != "" {
+		t.Errorf("the same seed gives other delays:\n%s", diff)
+	}
+	if cmp.Equal(first, play(2, shape, every)) {
+		t.Error("another seed gives the same delays")
+	}
+	var sum time.Duration
+	var tenths [10]int
+	for _, d := range first {
+		if d < 40*ms || d > 60*ms {
+			t.Fatalf("a delay of %v", d)
+		}
+		sum += d
+		tenths[min(9, (d-40*ms)/(2*ms))]++
+	}
+	if mean := sum / count; mean < 49*ms || mean > 51*ms {
+		t.Errorf("the mean delay is %v", mean)
+	}
+	for i, n := range tenths {
+		if n < count/20 || n > count/5 {
+			t.Errorf("%d of %d delays are in tenth %d", n, count, i)
+		}
+	}
+	// Packets that follow each other faster than the delay varies wait for the one before.
+	for i, d := range play(1, shape, ms) {
+		if d < 40*ms || d > 60*ms {
+			t.Fatalf("packet %d has a delay of %v", i, d)
+		}
+	}
+	if cmp.Equal(play(1, Shape{Delay: 50 * ms}, every), first) {
+		t.Error("delays vary without jitter")
+	}
+	for _, bad := range []Shape{{Jitter: ms}, {Delay: ms, Jitter: -ms}, {Delay: ms, Jitter: 2 * ms}, {Loss: math.NaN()}} {
+		if bad.check() == nil {
+			t.Errorf("%+v is taken", bad)
+		}
 	}
 }
