@@ -454,6 +454,17 @@ func (p *Path) same(q *Path) bool {
 	return p.State == q.State && p.Better == q.Better && p.Best.Interface == q.Best.Interface && p.Best.Prefix == q.Best.Prefix && p.Best.Cost == q.Best.Cost && p.Network.Cost == q.Network.Cost
 }
 
+// SetSelection says by which SelectionProperties Best and Better of a Path are found. It
+// must be called before Changes, if at all. Without it these are the SelectionProperties
+// that the socket was opened with: if they require or prohibit a network only so that this
+// socket is on another one than an earlier socket, no Path would ever tell that the earlier
+// one's network has become better.
+func (c *PacketConn) SetSelection(p SelectionProperties) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.selection = p
+}
+
 // Changes returns a channel that has the Path at once, and again when State, Better, the
 // best network or a cost has changed: by what the manager says, by what the kernel says
 // about the interface and the address of the socket, and by how sending goes. The channel

@@ -174,7 +174,7 @@ func TestPacketChanges(t *testing.T) {
 	if p := c.Path(); p.Best.Interface != "lo" {
 		t.Errorf("%+v", p)
 	}
-	if a := m.ListedFor(); a.Type != wire.SockDgram || a.Domain != wire.AFInet || a.Hostname != "127.0.0.1" || a.Service != "9" || a.Remote.AddrPort != c.Remote() {
+	if a := m.ListedFor().Context; a.Type != wire.SockDgram || a.Domain != wire.AFInet || a.Hostname != "127.0.0.1" || a.Service != "9" || a.Remote.AddrPort != c.Remote() {
 		t.Errorf("networks for %+v", a)
 	}
 	down := lo
@@ -194,5 +194,37 @@ func TestPacketChanges(t *testing.T) {
 	}
 	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed twice: %v", err)
+	}
+}
+
+// A socket that had to be on one network is told of others that are better all the same, if
+// the program says by what to judge.
+func TestPacketSelection(t *testing.T) {
+	m := rawmanager.Start(t, "", false, rawmanager.Suggest("127.0.0.7"))
+	other := eth
+	other.Flags = wire.NetworkOffered
+	m.SetNetworks([]wire.Network{other})
+	ctx := WithSelection(t.Context(), SelectionProperties{}.WithInterface("lo", Require))
+	for _, own := range []bool{false, true} {
+		c, err := dialer(t, m.Path).ListenPacket(ctx, "udp4", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "require interface lo"
+		if own {
+			c.SetSelection(SelectionProperties{}.WithCost(CostExpensive, Avoid))
+			want = "avoid cost expensive"
+		}
+		for p := range c.Changes() {
+			if p.Better && p.Best.Interface == "eth0" {
+				break
+			}
+		}
+		if got := wire.SelectionText(m.ListedFor().Selection); got != want {
+			t.Errorf("networks by %q, want %q", got, want)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ type Daemon struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool // nil once the daemon has stopped
 	seen   []wire.Message
-	listed wire.Context // of the latest request for the networks
+	listed wire.Message // of the latest request for the networks
 	ids    []uuid.UUID  // ids of all connections so far
 
 	networks   []wire.Network
@@ -112,8 +112,8 @@ func (d *Daemon) SetNetworks(list []wire.Network) {
 	d.changed = make(chan struct{})
 }
 
-// ListedFor returns what kind of connection the latest request for the networks was about.
-func (d *Daemon) ListedFor() wire.Context {
+// ListedFor returns the context and the selection of the latest request for the networks.
+func (d *Daemon) ListedFor() wire.Message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.listed
@@ -128,7 +128,7 @@ func (d *Daemon) fillNetworks(m *wire.Message) bool {
 		late = time.After(time.Duration(m.Watch.Milliseconds) * time.Millisecond)
 	}
 	d.mu.Lock()
-	d.listed = m.Context.Clone()
+	d.listed = wire.Message{Context: m.Context.Clone(), Selection: slices.Clone(m.Selection)}
 	d.mu.Unlock()
 	for enough := false; ; {
 		d.mu.Lock()
