@@ -124,13 +124,13 @@ func (m *mover) shaken() {
 	}
 }
 
-// rtt returns the round-trip time on the network in use. Before the first measurement
-// there it is the time of the probe, or 0 if there was none.
-func (m *mover) rtt() time.Duration {
+// roundTrip returns what is known of round-trip times on the network in use. Before the
+// first measurement there it is the time of the probe, if there was one.
+func (m *mover) roundTrip() roundTrip {
 	if stats := m.conn.ConnectionStats(); m.ledger.measured(&stats) {
-		return stats.SmoothedRTT
+		return roundTrip{stats.SmoothedRTT, stats.MeanDeviation}
 	}
-	return m.probed
+	return firstRoundTrip(m.probed)
 }
 
 // reason is why a connection should leave its network.
@@ -142,7 +142,7 @@ type reason struct {
 
 // reason says why the connection should leave its network now.
 func (m *mover) reason(now time.Time) reason {
-	d := m.now.socket.silence.doubt(now, m.rtt())
+	d := m.now.socket.silence.doubt(now, m.roundTrip())
 	due := !d.at.IsZero() && !now.Before(d.at)
 	switch {
 	case m.state.State == client.NetworkDown:
@@ -180,7 +180,7 @@ func (m *mover) wait(now time.Time) time.Duration {
 			at = t
 		}
 	}
-	earlier(m.now.socket.silence.doubt(now, m.rtt()).at)
+	earlier(m.now.socket.silence.doubt(now, m.roundTrip()).at)
 	if !m.betterSince.IsZero() {
 		earlier(m.betterSince.Add(settled))
 	}
@@ -289,7 +289,7 @@ func (m *mover) drop(p *path) {
 
 // probe opens a path over another network and returns when that network has answered.
 func (m *mover) probe() (*path, error) {
-	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.rtt()))
+	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.roundTrip().smoothed))
 	defer cancel()
 	p, err := m.elsewhere(ctx)
 	if err != nil {

@@ -26,6 +26,9 @@ const (
 	// before.
 	steadyReads = 8
 	steadyGap   = 100 * time.Millisecond
+	// recently is for how long at least the longest gap of a flow counts, and twice that at
+	// most: a moment in which the host was busy must not make everything later slow.
+	recently = time.Second
 	// leastGap is the least time for which a steady flow may stop. An application may
 	// be the cause as well as a network.
 	leastGap = 150 * time.Millisecond
@@ -70,7 +73,9 @@ type silence struct {
 	heard   time.Time     // when the last packet came
 	asked   time.Time     // when the first packet since then was sent that should be answered; zero: none
 	reads   int           // number of reads that followed each other within steadyGap
-	longest time.Duration // longest time between two of them
+	longest time.Duration // longest time between two of them, since turn
+	before  time.Duration // the same, in the time before turn
+	turn    time.Time
 	busy    time.Duration // in which packets came since begun, with gaps of up to steadyGap
 	begun   time.Time     // when the path came into use; zero: not yet
 }
@@ -94,11 +99,14 @@ func (s *silence) received(now time.Time) {
 	gap := now.Sub(s.heard)
 	s.heard, s.asked = now, time.Time{}
 	if gap > steadyGap {
-		s.reads, s.longest = 0, 0
+		s.reads, s.longest, s.before, s.turn = 0, 0, 0, now
 	} else if !s.begun.IsZero() {
 		s.busy += min(gap, now.Sub(s.begun))
 	}
 	if s.reads++; s.reads > 1 {
+		if now.Sub(s.turn) >= recently {
+			s.longest, s.before, s.turn = 0, s.longest, now
+		}
 		s.longest = max(s.longest, gap)
 	}
 	if s.reads == steadyReads {
@@ -121,20 +129,32 @@ type doubt struct {
 	certain bool
 }
 
-// doubt returns when the network is in doubt. rtt is the round-trip time, 0 if it is
-// not known.
-func (s *silence) doubt(now time.Time, rtt time.Duration) doubt {
-	if rtt <= 0 {
-		rtt = unknownRTT
+// roundTrip is what is known of the round-trip times to the other end. The zero value is
+// nothing.
+type roundTrip struct{ smoothed, deviation time.Duration }
+
+// firstRoundTrip is what a first measurement tells (RFC 9002, section 5.3).
+func firstRoundTrip(rtt time.Duration) roundTrip { return roundTrip{rtt, rtt / 2} }
+
+// timeout is the probe timeout (RFC 9002, section 6.2.1). If the other end still has
+// something to send, it sends again what was not acknowledged when as much time has passed.
+func (r roundTrip) timeout() time.Duration {
+	return r.smoothed + max(4*r.deviation, time.Millisecond) + ackDelay
+}
+
+// doubt returns when the network is in doubt.
+func (s *silence) doubt(now time.Time, rt roundTrip) doubt {
+	if rt.smoothed <= 0 {
+		rt = firstRoundTrip(unknownRTT)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := doubt{mute: now.Sub(s.heard)}
 	if s.reads >= steadyReads {
-		d.at = s.heard.Add(max(leastGap, 3*rtt+ackDelay, 4*s.longest))
+		d.at = s.heard.Add(max(leastGap, rt.timeout(), 4*max(s.longest, s.before)))
 	}
 	if !s.asked.IsZero() {
-		owed := s.asked.Add(max(leastOwed, 2*rtt+ackDelay))
+		owed := s.asked.Add(max(leastOwed, 2*rt.smoothed+ackDelay))
 		if d.at.IsZero() || owed.Before(d.at) {
 			d.at, d.certain = owed, true
 		} else if !now.Before(owed) {
@@ -156,7 +176,7 @@ func (s *silence) begin(now time.Time) {
 func (s *silence) forgive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reads, s.longest = 0, 0
+	s.reads, s.longest, s.before = 0, 0, 0
 }
 
 // busyFor is the time in which packets have come since the path came into use.

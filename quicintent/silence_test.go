@@ -19,26 +19,36 @@ func TestSilence(t *testing.T) {
 		}
 		return steps
 	}
+	shifted := func(steps []step, by int) []step {
+		for i := range steps {
+			steps[i].at += by
+		}
+		return steps
+	}
 	for _, tt := range []struct {
 		name    string
 		steps   []step
 		rtt     time.Duration
 		at      int // 0: never
 		certain bool
+		queue   bool // round-trip times are long as a queue is full, but hardly vary
 	}{
-		{"nothing was sent", []step{{'r', 10}}, 20 * ms, 0, false},
-		{"acknowledgements ask for nothing", []step{{'r', 10}, {'s', 12}, {'s', 34}}, 20 * ms, 0, false},
-		{"a question of an idle connection", []step{{'r', 10}, {'s', 100}}, 20 * ms, 165, true},
-		{"asked again", []step{{'r', 10}, {'s', 100}, {'s', 150}}, 20 * ms, 165, true},
-		{"a short round trip", []step{{'r', 10}, {'s', 100}}, 1 * ms, 160, true},
-		{"a long round trip", []step{{'r', 10}, {'s', 100}}, 300 * ms, 725, true},
-		{"unknown round trip", []step{{'s', 100}}, 0, 100 + 2*333 + 25, true},
-		{"answered", []step{{'r', 10}, {'s', 100}, {'r', 120}}, 20 * ms, 0, false},
-		{"a few packets", steady(7, 5), 20 * ms, 0, false},
-		{"a steady flow stops", steady(20, 5), 20 * ms, 95 + 150, false},
-		{"an uneven flow stops", steady(20, 60), 20 * ms, 19*60 + 240, false},
-		{"packets far apart", steady(20, 101), 20 * ms, 0, false},
-		{"a flow stops, and a question is not answered", append(steady(20, 5), step{'s', 140}), 20 * ms, 205, true},
+		{"nothing was sent", []step{{'r', 10}}, 20 * ms, 0, false, false},
+		{"acknowledgements ask for nothing", []step{{'r', 10}, {'s', 12}, {'s', 34}}, 20 * ms, 0, false, false},
+		{"a question of an idle connection", []step{{'r', 10}, {'s', 100}}, 20 * ms, 165, true, false},
+		{"asked again", []step{{'r', 10}, {'s', 100}, {'s', 150}}, 20 * ms, 165, true, false},
+		{"a short round trip", []step{{'r', 10}, {'s', 100}}, 1 * ms, 160, true, false},
+		{"a long round trip", []step{{'r', 10}, {'s', 100}}, 300 * ms, 725, true, false},
+		{"unknown round trip", []step{{'s', 100}}, 0, 100 + 2*333 + 25, true, false},
+		{"answered", []step{{'r', 10}, {'s', 100}, {'r', 120}}, 20 * ms, 0, false, false},
+		{"a few packets", steady(7, 5), 20 * ms, 0, false, false},
+		{"a steady flow stops", steady(20, 5), 20 * ms, 95 + 150, false, false},
+		{"an uneven flow stops", steady(20, 60), 20 * ms, 19*60 + 240, false, false},
+		{"a flow through a full queue stops", steady(20, 5), 120 * ms, 95 + 120 + 8 + 25, false, true},
+		{"a long gap was long ago", append(steady(20, 60), shifted(steady(500, 5), 1200)...), 20 * ms, 1200 + 499*5 + 150, false, false},
+		{"a long gap was lately", append(steady(20, 60), shifted(steady(20, 5), 1200)...), 20 * ms, 1200 + 19*5 + 240, false, false},
+		{"packets far apart", steady(20, 101), 20 * ms, 0, false, false},
+		{"a flow stops, and a question is not answered", append(steady(20, 5), step{'s', 140}), 20 * ms, 205, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			begun := time.Now()
@@ -52,7 +62,11 @@ func TestSilence(t *testing.T) {
 					s.sent(now)
 				}
 			}
-			d := s.doubt(now, tt.rtt)
+			rt := firstRoundTrip(tt.rtt)
+			if tt.queue {
+				rt.deviation = 2 * ms
+			}
+			d := s.doubt(now, rt)
 			at := 0
 			if !d.at.IsZero() {
 				at = int(d.at.Sub(begun) / ms)
@@ -64,7 +78,7 @@ func TestSilence(t *testing.T) {
 				t.Error("nobody is told to look")
 			}
 			s.forgive()
-			if d := s.doubt(now, tt.rtt); !d.certain && !d.at.IsZero() {
+			if d := s.doubt(now, rt); !d.certain && !d.at.IsZero() {
 				t.Errorf("forgiven, and in doubt at %v", d.at.Sub(begun))
 			}
 		})

@@ -65,7 +65,7 @@ func TestSwitch(t *testing.T) {
 		s := simulate(t, 20*ms, 600*ms)
 		m := &mover{conn: s.near}
 		time.Sleep(time.Second)
-		if got := m.rtt(); got < 20*ms || got > 21*ms {
+		if got := m.roundTrip().smoothed; got < 20*ms || got > 21*ms {
 			t.Errorf("%v on the first network", got)
 		}
 		to := &path{transport: s.second}
@@ -81,12 +81,12 @@ func TestSwitch(t *testing.T) {
 		if err := to.quic.Switch(); err != nil {
 			t.Fatal(err)
 		}
-		if got := m.rtt(); got != m.probed {
+		if got := m.roundTrip().smoothed; got != m.probed {
 			t.Errorf("%v before quic-go has switched", got)
 		}
 		m.wake(to)
 		synctest.Wait()
-		if got := m.rtt(); got != m.probed {
+		if got := m.roundTrip().smoothed; got != m.probed {
 			t.Errorf("%v after quic-go has switched", got)
 		}
 		time.Sleep(300 * ms)
@@ -95,7 +95,7 @@ func TestSwitch(t *testing.T) {
 			t.Errorf("the peer still sends to %s", got)
 		}
 		time.Sleep(time.Second)
-		if got := m.rtt(); got < 600*ms || got > 630*ms {
+		if got := m.roundTrip().smoothed; got < 600*ms || got > 630*ms {
 			t.Errorf("%v on the second network", got)
 		}
 	})
