@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -189,9 +190,18 @@ func until(t *testing.T, what string, is func() bool) {
 
 var moved = regexp.MustCompile(`(?m)^moved from (\w+) to (\w+) after`)
 
-// A download goes over the network that its intents ask for. It loses its network
-// twice, once with an event and once in silence, and still arrives complete.
-func TestNetworkLostTwice(t *testing.T) {
+// fetched is a download of 50 MB by examples/http3 over two emulated networks, of which its
+// intents ask for wwan0.
+type fetched struct {
+	t        *testing.T
+	bed      *testbed.Bed
+	server   *server
+	log, out output // of the daemon, and of the program
+	done     chan error
+}
+
+func fetching(t *testing.T, flags ...string) *fetched {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("short: it downloads 50 MB over emulated links")
 	}
@@ -199,19 +209,19 @@ func TestNetworkLostTwice(t *testing.T) {
 		Down: testbed.Shape{Rate: 40 * testbed.Mbit, Delay: 10 * time.Millisecond}, Up: testbed.Shape{Rate: 40 * testbed.Mbit, Delay: 10 * time.Millisecond},
 	}
 	other := link
-	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &link}, {Name: "wwan0", Emulate: &other}}})
+	f := &fetched{t: t, done: make(chan error, 1)}
+	f.bed = testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &link}, {Name: "wwan0", Emulate: &other}}})
 	mamma, program := build(t, "mamma", "..", "./cmd/mamma"), build(t, "http3", "../examples/http3", ".")
-	s := serve(t, bed)
+	f.server = serve(t, f.bed)
 
 	dir := t.TempDir()
 	policy, socket := filepath.Join(dir, "policy.conf"), filepath.Join(dir, "mamma.sock")
 	if err := os.WriteFile(policy, []byte(byIntent), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var log, out output
 	daemon := exec.Command(mamma, "--trace-protocol", "--socket", socket, policy)
-	daemon.Stdout, daemon.Stderr = &log, &log
-	if err := bed.Client.Start(daemon); err != nil {
+	daemon.Stdout, daemon.Stderr = &f.log, &f.log
+	if err := f.bed.Client.Start(daemon); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "mamma serves", func() bool {
@@ -222,61 +232,109 @@ func TestNetworkLostTwice(t *testing.T) {
 		return err == nil
 	})
 
-	get := exec.Command(program, "--socket", socket, "--ca", s.ca, "--intent", "category=bulktransfer,filesize=50M", "https://"+testbed.ServiceAddr4.String()+"/50M")
-	get.Stdout, get.Stderr = &out, &out
-	done := make(chan error, 1)
-	go func() { done <- bed.Client.Run(get) }()
-	progress := func(part int64) func() bool {
-		return func() bool {
-			select {
-			case err := <-done:
-				t.Fatalf("the download ended: %v\n%s%s", err, &out, &log)
-			default:
-			}
-			return s.written.Load() >= part
+	args := append(flags, "--socket", socket, "--ca", f.server.ca, "--intent", "category=bulktransfer,filesize=50M", "https://"+testbed.ServiceAddr4.String()+"/50M")
+	get := exec.Command(program, args...)
+	get.Stdout, get.Stderr = &f.out, &f.out
+	go func() { f.done <- f.bed.Client.Run(get) }()
+	return f
+}
+
+// until waits until the server has sent a part, in bytes.
+func (f *fetched) until(part int64) {
+	f.t.Helper()
+	until(f.t, fmt.Sprintf("%d bytes", part), func() bool {
+		select {
+		case err := <-f.done:
+			f.t.Fatalf("the download ended: %v\n%s%s", err, &f.out, &f.log)
+		default:
 		}
-	}
-	moves := func(n int) func() bool {
-		return func() bool { return len(moved.FindAllString(out.String(), -1)) >= n }
-	}
-	until(t, "15 MB", progress(15_000_000))
-	wwan, err := bed.Client.Handle().LinkByName("wwan0")
+		return f.server.written.Load() >= part
+	})
+}
+
+// untilMoved waits until the connection has moved that often.
+func (f *fetched) untilMoved(n int) {
+	f.t.Helper()
+	until(f.t, fmt.Sprintf("%d moves", n), func() bool { return len(moved.FindAllString(f.out.String(), -1)) >= n })
+}
+
+// set takes wwan0 down or up. The kernel removes a network's routes when it goes down, so they
+// are added again.
+func (f *fetched) set(up bool) {
+	f.t.Helper()
+	wwan, err := f.bed.Client.Handle().LinkByName("wwan0")
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	if err := bed.Client.Handle().LinkSetDown(wwan); err != nil {
-		t.Fatal(err)
+	if !up {
+		if err := f.bed.Client.Handle().LinkSetDown(wwan); err != nil {
+			f.t.Fatal(err)
+		}
+		return
 	}
-	until(t, "the first move", moves(1))
-	if err := bed.Client.Handle().LinkSetUp(wwan); err != nil {
-		t.Fatal(err)
+	if err := f.bed.Client.Handle().LinkSetUp(wwan); err != nil {
+		f.t.Fatal(err)
 	}
-	// The kernel has removed this network's routes, so they are added again.
-	gateway := &netlink.Route{LinkIndex: wwan.Attrs().Index, Gw: bed.Networks[1].Gateway4.AsSlice(), Priority: 200}
-	if err := bed.Client.Handle().RouteReplace(gateway); err != nil {
-		t.Fatal(err)
+	gateway := &netlink.Route{LinkIndex: wwan.Attrs().Index, Gw: f.bed.Networks[1].Gateway4.AsSlice(), Priority: 200}
+	if err := f.bed.Client.Handle().RouteReplace(gateway); err != nil {
+		f.t.Fatal(err)
 	}
-	until(t, "30 MB", progress(30_000_000))
-	if err := bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
-		t.Fatal(err)
+}
+
+// complete waits for the end of the download, compares its hash, and the interfaces that it
+// moved from and to.
+func (f *fetched) complete(want ...string) {
+	f.t.Helper()
+	if err := <-f.done; err != nil {
+		f.t.Fatalf("%v\n%s%s", err, &f.out, &f.log)
 	}
-	until(t, "the second move", moves(2))
-	if err := <-done; err != nil {
-		t.Fatalf("%v\n%s%s", err, &out, &log)
+	f.t.Logf("\n%s", &f.out)
+	var got []string
+	for _, m := range moved.FindAllStringSubmatch(f.out.String(), -1) {
+		got = append(got, m[1]+" to "+m[2])
 	}
-	t.Logf("\n%s", &out)
-	got := moved.FindAllStringSubmatch(out.String(), -1)
-	if got[0][1] != "wwan0" || got[0][2] != "wlan0" || got[1][1] != "wlan0" || got[1][2] != "wwan0" {
-		t.Errorf("%q", got)
+	if !slices.Equal(got, want) {
+		f.t.Errorf("moved %q, want %q", got, want)
 	}
 	hash := sha256.New()
 	if _, err := io.Copy(hash, &content{}); err != nil {
+		f.t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d bytes by HTTP/3.0", size); !strings.Contains(f.out.String(), want) || !strings.Contains(f.out.String(), fmt.Sprintf("sha256 %x", hash.Sum(nil))) {
+		f.t.Errorf("not %s with sha256 %x:\n%s", want, hash.Sum(nil), &f.out)
+	}
+}
+
+// A download goes over the network that its intents ask for. It loses its network
+// twice, once with an event and once in silence, and still arrives complete.
+func TestNetworkLostTwice(t *testing.T) {
+	f := fetching(t)
+	f.until(15_000_000)
+	f.set(false)
+	f.untilMoved(1)
+	f.set(true)
+	f.until(30_000_000)
+	if err := f.bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if want := fmt.Sprintf("%d bytes by HTTP/3.0", size); !strings.Contains(out.String(), want) || !strings.Contains(out.String(), fmt.Sprintf("sha256 %x", hash.Sum(nil))) {
-		t.Errorf("not %s with sha256 %x:\n%s", want, hash.Sum(nil), &out)
+	f.untilMoved(2)
+	f.complete("wwan0 to wlan0", "wlan0 to wwan0")
+	checkReports(t, f.log.String())
+}
+
+// A download that had to leave the network that its intents ask for returns to it, if the
+// program wants that.
+func TestReturn(t *testing.T) {
+	f := fetching(t, "--better")
+	f.until(5_000_000)
+	f.set(false)
+	f.untilMoved(1)
+	f.set(true)
+	f.untilMoved(2)
+	f.complete("wwan0 to wlan0", "wlan0 to wwan0")
+	if !strings.Contains(f.out.String(), "(wwan0 is better)") {
+		t.Errorf("the second move has another reason:\n%s", &f.out)
 	}
-	checkReports(t, log.String())
 }
 
 var reported = regexp.MustCompile(`message\.flow="([0-9.]+):\d+ to ([0-9.]+):443 on interface (\d+), rtt (\d+) us, least (\d+) us, variation \d+ us, (\d+) sent, (\d+) lost, flags (0x\w+)"`)

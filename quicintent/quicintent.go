@@ -170,6 +170,8 @@ func (d *Dialer) open(ctx context.Context, network, address string, also client.
 		_ = pc.Close()
 		return nil, errors.New("quicintent: no address to connect to")
 	}
+	// Whether another network is better does not depend on which one had to be left.
+	pc.SetSelection(client.Selection(ctx).Merge(d.client().Selection))
 	s := newSocket(pc)
 	return &path{socket: s, transport: &quic.Transport{Conn: s}}, nil
 }

@@ -42,12 +42,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("http3", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		_, _ = fmt.Fprint(stderr, "Usage: http3 [--intent INTENTS] [--ca FILE] [--socket PATH] URL\n")
+		_, _ = fmt.Fprint(stderr, "Usage: http3 [--intent INTENTS] [--ca FILE] [--socket PATH] [--better] URL\n")
 		fs.PrintDefaults()
 	}
 	fs.Var(&intents, "intent", "what is known about the transfer, such as category=bulktransfer,filesize=50M")
 	ca := fs.String("ca", "", "file with certificates to trust (default: the system's)")
 	socket := fs.String("socket", "", "request socket of the manager (default: where it usually is)")
+	better := fs.Bool("better", false, "move to a network that has become better, too")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	daemon := &client.Daemon{Path: *socket}
 	defer func() { _ = daemon.Close() }()
 	dialer := &quicintent.Dialer{
-		Client: &client.Dialer{Daemon: daemon, Intents: intents},
+		Client: &client.Dialer{Daemon: daemon, Intents: intents}, MoveToBetter: *better,
 		OnMove: func(_ *quic.Conn, m quicintent.Move) { _, _ = fmt.Fprintln(stdout, m) },
 	}
 	transport := &quicintent.RoundTripper{Dialer: dialer, TLSClientConfig: conf}
