@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -18,17 +19,21 @@ func Executable(pid int) string {
 }
 
 // IsAt tells whether a process runs the file that this process finds at a path, which is
-// that of Executable. In a mount namespace of its own, every user can give every program
-// any path. If the process has this process's mounts, the path is right even if another
-// file has taken its place since.
+// that of Executable. If another file has taken its place since, or none, the path is right
+// if the file is on the mount that the path's folder is on.
+//
+// Nothing less will do. In a mount namespace of its own, every user can give every program
+// any path, and can then start the program from outside that namespace, too
+// (/proc/PID/root). A mount that was taken off the tree shows its own root as that of the
+// path.
 func IsAt(pid int, path string) bool {
-	dir := fmt.Sprintf("/proc/%d", pid)
-	runs, err1 := os.Stat(dir + "/exe")
+	exe := fmt.Sprintf("/proc/%d/exe", pid)
+	runs, err1 := os.Stat(exe)
 	there, err2 := os.Stat(path)
 	if err1 == nil && err2 == nil && os.SameFile(runs, there) {
 		return true
 	}
-	own, err1 := os.Readlink("/proc/self/ns/mnt")
-	theirs, err2 := os.Readlink(dir + "/ns/mnt")
-	return err1 == nil && err2 == nil && own == theirs
+	mount, ok := mountOf(exe)
+	folder, found := mountOf(filepath.Dir(path))
+	return ok && found && mount == folder
 }
