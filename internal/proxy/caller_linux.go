@@ -109,6 +109,10 @@ type portOwner struct {
 // If the port belongs to the same socket as before, no other user can have had it
 // meanwhile, unless the socket shares it (SO_REUSEADDR): others are seen after
 // sharedEvery at the latest.
+//
+// A socket with the same port at another address can send from this one, too (IP_PKTINFO).
+// Such sockets do not count: one that is closed after it has sent would not be seen, and one
+// that stays would only shut the client out.
 func (s *senders) of(from, to netip.AddrPort, last *portOwner) (uint32, error) {
 	conn, err := s.open()
 	if err != nil {
