@@ -172,10 +172,12 @@ bench-vs: ## the same beside another revision: make bench-vs REV=v0.9.0
 evaluate: ## compare the policies on emulated links, in an hour and a half
 	$(GO) run ./tests/evaluate
 	$(GO) run -C quicintent ./evaluate
+	$(GO) run ./tests/evaluate/call
 
 evaluate-quick: ## a part of it in a minute, with limits that must hold
 	$(TALLY) --note $(SKIPPED)/evaluate --program -- $(GO) run ./tests/evaluate --quick
 	$(TALLY) --note $(SKIPPED)/evaluate-quic --program -- $(GO) run -C quicintent ./evaluate --quick
+	$(TALLY) --note $(SKIPPED)/evaluate-call --program -- $(GO) run ./tests/evaluate/call --quick
 
 evaluate-full: ## the same with 30 repetitions; can be interrupted and goes on
 	$(GO) run ./tests/evaluate --full --out evaluation-full

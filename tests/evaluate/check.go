@@ -13,6 +13,7 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/report"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
+	"github.com/socket-intents/mamma/tests/internal/pulse"
 )
 
 // limit is a bound for a scenario of the quick selection: the median of a way may be at most
@@ -66,7 +67,7 @@ func (e *evaluation) quickly(ctx context.Context, out io.Writer) error {
 			late := e.results.late(s.name)
 			switch {
 			case over == nil:
-			case late > tooLate:
+			case late > pulse.TooLate:
 				if _, err := fmt.Fprintf(out, "SKIPPED: evaluation: the machine was too busy to judge %s\nLinks were late for %s of the time.\n", s.name, report.Percent(late)); err != nil {
 					return err
 				}

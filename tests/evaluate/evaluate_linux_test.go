@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -231,17 +230,6 @@ func TestLimits(t *testing.T) {
 	if e.exceeded(one, &out) == nil {
 		t.Error("nothing measured is no error")
 	}
-}
-
-// A process that gets the processor whenever it wants is not late.
-func TestPulse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPulse()
-		time.Sleep(time.Second) // virtual
-		if late := p.stop(); late != 0 {
-			t.Errorf("late for %.3f of the time", late)
-		}
-	})
 }
 
 func TestGridReport(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/report"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
+	"github.com/socket-intents/mamma/tests/internal/pulse"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
@@ -297,9 +298,9 @@ func (p *performer) patiently(ctx context.Context, rig *live.Rig, s *scenario, p
 	mark := *r
 	for try := 1; ; try++ {
 		before := rig.Received()
-		watch := newPulse()
+		watch := pulse.New()
 		err := p.measure(ctx, rig, s, pair, way, r)
-		r.Late = watch.stop()
+		r.Late = watch.Stop()
 		if err == nil {
 			for i, n := range rig.Received() {
 				r.Bytes = append(r.Bytes, n-before[i])

@@ -1,29 +1,31 @@
-package main
+// Package pulse tells how busy a machine was while something was measured on it.
+package pulse
 
 import "time"
 
 const (
 	// beat is how often a pulse is felt.
 	beat = 2 * time.Millisecond
-	// tooLate is from which share of lost time on a measurement says more about the
+	// TooLate is from which share of lost time on a measurement says more about the
 	// machine than about what was measured.
-	tooLate = 0.05
+	TooLate = 0.05
 )
 
-// pulse finds out how long this process had to wait for the processor, which also
+// Pulse finds out how long this process had to wait for the processor, which also
 // emulates the links: a timer that fires late shows it.
-type pulse struct {
+type Pulse struct {
 	end  chan struct{}
 	late chan float64
 }
 
-func newPulse() *pulse {
-	p := &pulse{end: make(chan struct{}), late: make(chan float64)}
+// New begins to feel.
+func New() *Pulse {
+	p := &Pulse{end: make(chan struct{}), late: make(chan float64)}
 	go p.feel()
 	return p
 }
 
-func (p *pulse) feel() {
+func (p *Pulse) feel() {
 	timer := time.NewTimer(beat)
 	defer timer.Stop()
 	begun := time.Now()
@@ -42,8 +44,8 @@ func (p *pulse) feel() {
 	}
 }
 
-// stop returns the share of time that was lost.
-func (p *pulse) stop() float64 {
+// Stop ends it, and returns the share of time that was lost.
+func (p *Pulse) Stop() float64 {
 	close(p.end)
 	return <-p.late
 }
