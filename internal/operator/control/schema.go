@@ -210,21 +210,22 @@ type Health struct {
 }
 
 // Path holds what was measured of the TCP connections over a prefix. The daemon
-// looks at all of them in passes (see [Path.AgeMS]).
+// looks at all of them in passes (see [Path.AgeMS]). In Path, Link and Wifi, the tag
+// metric names the figure of policy's table that the field holds (figures.go).
 type Path struct {
-	AgeMS       *float64 `json:"age_ms"`        // age of the latest pass; null: there was none, and every figure is unknown
-	SampleAgeMS *float64 `json:"sample_age_ms"` // age of the latest pass that found a connection: the age of the figures below
-	Connections *int     `json:"connections"`   // number with a round-trip time in the latest pass
+	AgeMS       *float64 `json:"age_ms"`                         // age of the latest pass; null: there was none, and every figure is unknown
+	SampleAgeMS *float64 `json:"sample_age_ms"`                  // age of the latest pass that found a connection: the age of the figures below
+	Connections *int     `json:"connections" metric:"num_conns"` // number with a round-trip time in the latest pass
 
-	SRTTMeanMS    *float64 `json:"srtt_mean_ms"`
-	SRTTMedianMS  *float64 `json:"srtt_median_ms"`
-	SRTTMinMS     *float64 `json:"srtt_min_ms"`       // minimum of the last 10 minutes
-	SRTTCurrentMS *float64 `json:"srtt_current_ms"`   // minimum of the latest pass
-	SRTTVariance  *float64 `json:"srtt_variance_ms2"` // across the connections, in squared milliseconds
-	RTTVarMedian  *float64 `json:"rttvar_median_ms"`  // of each connection's own variation (RFC 6298)
-	RTTVarMean    *float64 `json:"rttvar_mean_ms"`
-	LossUp        *float64 `json:"loss_up_ratio"`        // lost per sent segment, median of the connections
-	RetransUp     *float64 `json:"retransmits_up_ratio"` // retransmitted per sent segment, median of the connections
+	SRTTMeanMS    *float64 `json:"srtt_mean_ms" metric:"srtt_mean_recent"`
+	SRTTMedianMS  *float64 `json:"srtt_median_ms" metric:"srtt_median_recent"`
+	SRTTMinMS     *float64 `json:"srtt_min_ms" metric:"srtt_minimum_recent"`           // minimum of the last 10 minutes
+	SRTTCurrentMS *float64 `json:"srtt_current_ms" metric:"srtt_minimum_current"`      // minimum of the latest pass
+	SRTTVariance  *float64 `json:"srtt_variance_ms2" metric:"srtt_var_across_current"` // across the connections, in squared milliseconds
+	RTTVarMedian  *float64 `json:"rttvar_median_ms" metric:"srtt_var_median_within"`   // of each connection's own variation (RFC 6298)
+	RTTVarMean    *float64 `json:"rttvar_mean_ms" metric:"srtt_var_mean_within"`
+	LossUp        *float64 `json:"loss_up_ratio" metric:"packet_loss_up_median"` // lost per sent segment, median of the connections
+	RetransUp     *float64 `json:"retransmits_up_ratio"`                         // retransmitted per sent segment, median of the connections
 }
 
 // Link holds what was measured by the counters of an interface. Rates are in bytes
@@ -232,44 +233,45 @@ type Path struct {
 type Link struct {
 	AgeMS *float64 `json:"age_ms"` // since the counters were read; null: they were not, and every figure is unknown
 
-	Down         *float64 `json:"down_bytes_per_second"`
-	Up           *float64 `json:"up_bytes_per_second"`
-	DownMax      *float64 `json:"down_max_bytes_per_second"` // maximum of the last 10 minutes
-	DownMaxAgeMS *float64 `json:"down_max_age_ms"`           // since the maximum was seen
-	UpMax        *float64 `json:"up_max_bytes_per_second"`
+	Down         *float64 `json:"down_bytes_per_second" metric:"download_rate_current"`
+	Up           *float64 `json:"up_bytes_per_second" metric:"upload_rate_current"`
+	DownMax      *float64 `json:"down_max_bytes_per_second" metric:"download_rate_max_recent"` // maximum of the last 10 minutes
+	DownMaxAgeMS *float64 `json:"down_max_age_ms"`                                             // since the maximum was seen
+	UpMax        *float64 `json:"up_max_bytes_per_second" metric:"upload_rate_max_recent"`
 	UpMaxAgeMS   *float64 `json:"up_max_age_ms"`
 
-	DownAverage         *float64 `json:"down_average_bytes_per_second"` // moving average over 1 s
-	DownAverageMax      Windowed `json:"down_average_max_bytes_per_second"`
-	DownAverageMin      Windowed `json:"down_average_min_bytes_per_second"`
-	DownAverageQuantile Windowed `json:"down_average_quantile_bytes_per_second"` // 10th percentile of the averages above 0
+	DownAverage         *float64 `json:"down_average_bytes_per_second" metric:"download_sma_current"` // moving average over 1 s
+	DownAverageMax      Windowed `json:"down_average_max_bytes_per_second" metric:"download_sma_max"`
+	DownAverageMin      Windowed `json:"down_average_min_bytes_per_second" metric:"download_sma_min"`
+	DownAverageQuantile Windowed `json:"down_average_quantile_bytes_per_second" metric:"download_sma_nonzero_10q"` // 10th percentile of the averages above 0
 
-	DownBytes *uint64 `json:"down_bytes"` // the kernel's counter of received bytes
-	UpBytes   *uint64 `json:"up_bytes"`   // the kernel's counter of sent bytes
-	RxErrors  *uint64 `json:"rx_errors"`
-	TxErrors  *uint64 `json:"tx_errors"`
+	DownBytes *uint64 `json:"down_bytes" metric:"download_counter"` // the kernel's counter of received bytes
+	UpBytes   *uint64 `json:"up_bytes" metric:"upload_counter"`     // the kernel's counter of sent bytes
+	RxErrors  *uint64 `json:"rx_errors" metric:"rx_errors"`
+	TxErrors  *uint64 `json:"tx_errors" metric:"tx_errors"`
 }
 
-// Windowed is one figure over several windows, each of which ends now.
+// Windowed is one figure over several windows, each of which ends now. The tag window is
+// what follows the metric's name for that window.
 type Windowed struct {
-	Short    *float64 `json:"1s"`
-	Mid      *float64 `json:"10s"`
-	Long     *float64 `json:"1min"`
-	VeryLong *float64 `json:"10min"` // null but for maxima
+	Short    *float64 `json:"1s" window:""`
+	Mid      *float64 `json:"10s" window:"_mid"`
+	Long     *float64 `json:"1min" window:"_long"`
+	VeryLong *float64 `json:"10min" window:"_longlong"` // null but for maxima
 }
 
 // Wifi holds what the driver and the access point say about a wireless link.
 type Wifi struct {
 	AgeMS     *float64 `json:"age_ms"` // since the driver was asked
-	Signal    *int     `json:"signal_dbm"`
-	SignalAvg *int     `json:"signal_average_dbm"`
-	Tx        *float64 `json:"tx_bytes_per_second"` // bit rate of the link layer, not what programs send
-	Rx        *float64 `json:"rx_bytes_per_second"`
+	Signal    *int     `json:"signal_dbm" metric:"signal_strength"`
+	SignalAvg *int     `json:"signal_average_dbm" metric:"signal_strength_avg"`
+	Tx        *float64 `json:"tx_bytes_per_second" metric:"tx_rate"` // bit rate of the link layer, not what programs send
+	Rx        *float64 `json:"rx_bytes_per_second" metric:"rx_rate"`
 
 	// These are from the access point's BSS Load element (IEEE 802.11).
-	Stations           *int     `json:"stations"`
-	ChannelUtilization *float64 `json:"channel_utilization_ratio"`
-	AdmissionCapacity  *int     `json:"admission_capacity"` // units of 32 us/s
+	Stations           *int     `json:"stations" metric:"number_of_stations"`
+	ChannelUtilization *float64 `json:"channel_utilization_ratio" metric:"channel_utilization"`
+	AdmissionCapacity  *int     `json:"admission_capacity" metric:"available_admission_capacity"` // units of 32 us/s
 }
 
 // Policy is the answer to /v1/policy, and to what changes it.

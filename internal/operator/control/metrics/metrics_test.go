@@ -8,11 +8,13 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/mam"
@@ -109,6 +111,24 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 	if n != maxSeries {
 		t.Errorf("%d series, want %d", n, maxSeries)
+	}
+}
+
+// The name of a series ends in the unit into which the table's is converted.
+func TestSeriesNameTheirUnits(t *testing.T) {
+	ends := map[string][]string{
+		"ms": {"_seconds"}, "B": {"_bytes_total"}, "B/s": {"_bytes_per_second"}, "dBm": {"_dbm"}, "": {"_total", "_ratio", "connections"},
+	}
+	for m, s := range series {
+		if !slices.ContainsFunc(ends[m.Symbol()], func(end string) bool { return strings.HasSuffix(s.name, end) }) {
+			t.Errorf("%v (%q) is exported as %s", m, m.Symbol(), s.name)
+		}
+		if strings.HasSuffix(s.name, "_total") != (s.kind == prometheus.CounterValue) {
+			t.Errorf("%s has kind %v", s.name, s.kind)
+		}
+	}
+	if n := len(ofPrefix) + len(ofLink); n != len(series) {
+		t.Errorf("%d figures are exported, and %d have a name", n, len(series))
 	}
 }
 

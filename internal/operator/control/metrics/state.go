@@ -53,29 +53,52 @@ var (
 	sampleTime = gauge("prefix_sample_time_seconds", "When there was a connection to measure last, since the epoch.", "prefix", "interface")
 )
 
+// series names the figures of the table in package policy that are exported. The table
+// decides the rest: the value, whether it is known, its unit, and whether the figure is
+// one of the prefix or of its interface. The other figures of the table stay out, so
+// that a scrape is small: they are further statistics of the same samples, and what the
+// Wi-Fi driver and the access point say besides the signal. The control socket has all.
+var series = map[policy.Metric]struct {
+	name, help string
+	kind       prometheus.ValueType
+}{
+	policy.MetricConns:       {"connections", "TCP connections with a round-trip time.", prometheus.GaugeValue},
+	policy.MetricSRTTMin:     {"srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", prometheus.GaugeValue},
+	policy.MetricSRTTMedian:  {"srtt_median_seconds", "Median of the connections' smoothed round-trip times.", prometheus.GaugeValue},
+	policy.MetricLossUp:      {"loss_up_ratio", "Median of the connections' lost to sent segments.", prometheus.GaugeValue},
+	policy.MetricDownRate:    {"receive_bytes_per_second", "Current receive rate.", prometheus.GaugeValue},
+	policy.MetricUpRate:      {"transmit_bytes_per_second", "Current transmit rate.", prometheus.GaugeValue},
+	policy.MetricDownRateMax: {"receive_max_bytes_per_second", "Maximum receive rate of the last 10 minutes.", prometheus.GaugeValue},
+	policy.MetricUpRateMax:   {"transmit_max_bytes_per_second", "Maximum transmit rate of the last 10 minutes.", prometheus.GaugeValue},
+	policy.MetricDownBytes:   {"receive_bytes_total", "Bytes received.", prometheus.CounterValue},
+	policy.MetricUpBytes:     {"transmit_bytes_total", "Bytes sent.", prometheus.CounterValue},
+	policy.MetricRxErrors:    {"receive_errors_total", "Receive errors.", prometheus.CounterValue},
+	policy.MetricTxErrors:    {"transmit_errors_total", "Transmit errors.", prometheus.CounterValue},
+	policy.MetricSignal:      {"wifi_signal_dbm", "Signal strength.", prometheus.GaugeValue},
+}
+
 // exported is a metric with its name for Prometheus.
 type exported struct {
 	policy.Metric
 	figure
 }
 
-var ofPrefix = []exported{
-	{policy.MetricConns, gauge("prefix_connections", "TCP connections with a round-trip time.", "prefix", "interface")},
-	{policy.MetricSRTTMin, gauge("prefix_srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", "prefix", "interface")},
-	{policy.MetricSRTTMedian, gauge("prefix_srtt_median_seconds", "Median of the connections' smoothed round-trip times.", "prefix", "interface")},
-	{policy.MetricLossUp, gauge("prefix_loss_up_ratio", "Median of the connections' lost to sent segments.", "prefix", "interface")},
-}
+var ofPrefix, ofLink = exportedFigures()
 
-var ofLink = []exported{
-	{policy.MetricDownRate, gauge("interface_receive_bytes_per_second", "Current receive rate.", "interface")},
-	{policy.MetricUpRate, gauge("interface_transmit_bytes_per_second", "Current transmit rate.", "interface")},
-	{policy.MetricDownRateMax, gauge("interface_receive_max_bytes_per_second", "Maximum receive rate of the last 10 minutes.", "interface")},
-	{policy.MetricUpRateMax, gauge("interface_transmit_max_bytes_per_second", "Maximum transmit rate of the last 10 minutes.", "interface")},
-	{policy.MetricDownBytes, counter("interface_receive_bytes_total", "Bytes received.", "interface")},
-	{policy.MetricUpBytes, counter("interface_transmit_bytes_total", "Bytes sent.", "interface")},
-	{policy.MetricRxErrors, counter("interface_receive_errors_total", "Receive errors.", "interface")},
-	{policy.MetricTxErrors, counter("interface_transmit_errors_total", "Transmit errors.", "interface")},
-	{policy.MetricSignal, gauge("interface_wifi_signal_dbm", "Signal strength.", "interface")},
+// exportedFigures goes through the table, and returns what is exported of each prefix
+// and of each interface.
+func exportedFigures() (ofPrefix, ofLink []exported) {
+	for _, m := range policy.Metrics() {
+		s, ok := series[m]
+		switch {
+		case !ok:
+		case m.OfLink():
+			ofLink = append(ofLink, exported{m, figure{prometheus.NewDesc("mamma_interface_"+s.name, s.help, []string{"interface"}, nil), s.kind}})
+		default:
+			ofPrefix = append(ofPrefix, exported{m, figure{prometheus.NewDesc("mamma_prefix_"+s.name, s.help, []string{"prefix", "interface"}, nil), s.kind}})
+		}
+	}
+	return ofPrefix, ofLink
 }
 
 // sink sends samples. It leaves out values that are not numbers.
