@@ -170,20 +170,14 @@ func (e *encoder) context(c *Context) {
 	e.sockOpts(TagOptionsSuggested, c.OptionsSuggested)
 }
 
+// extensions writes what the original does not have. Readers take the TLVs in any order;
+// this one is that of the recorded exchanges in testdata.
 func (e *encoder) extensions(m *Message) {
 	if m.Features != 0 {
 		e.int32(TagFeatures, int32(m.Features))
 	}
-	if len(m.WideIntents) > 0 {
-		e.header(TagWideIntents, wideSize*len(m.WideIntents))
-		for _, w := range m.WideIntents {
-			e.b = le.AppendUint32(e.b, w.Option)
-			e.b = le.AppendUint64(e.b, uint64(w.Value))
-		}
-	}
-	if m.NoResolve {
-		e.header(TagNoResolve, 0)
-	}
+	e.wideIntents(m.WideIntents)
+	e.flag(TagNoResolve, m.NoResolve)
 	for i := range m.Alternates {
 		e.alternate(&m.Alternates[i])
 	}
@@ -192,48 +186,21 @@ func (e *encoder) extensions(m *Message) {
 		e.header(TagDecisionID, len(m.DecisionID))
 		e.b = append(e.b, m.DecisionID[:]...)
 	}
-	if o := m.Outcome; o != nil {
-		e.header(TagOutcome, outcomeSize+2)
-		e.b = le.AppendUint32(e.b, uint32(o.Candidate))
-		e.b = le.AppendUint32(e.b, o.Milliseconds)
-		e.b = le.AppendUint32(e.b, uint32(o.Errno))
-		e.b = le.AppendUint16(e.b, o.LocalPort)
-		e.b = le.AppendUint16(e.b, uint16(o.Flags))
+	if m.Outcome != nil {
+		e.outcome(m.Outcome)
 	}
-	if len(m.Paths) > 0 {
-		e.header(TagPaths, pathSize*len(m.Paths))
-		for _, p := range m.Paths {
-			e.b = le.AppendUint32(e.b, p.Microseconds)
-			e.b = le.AppendUint32(e.b, p.Health)
-		}
-	}
-	if len(m.Costs) > 0 {
-		e.header(TagCosts, costSize*len(m.Costs))
-		for _, c := range m.Costs {
-			e.b = le.AppendUint32(e.b, c.Cost)
-			e.b = le.AppendUint64(e.b, c.Left)
-		}
-	}
+	e.paths(m.Paths)
+	e.costs(m.Costs)
 	if m.Origin != nil {
 		e.origin(m.Origin)
 	}
 	if p := m.PlainDials; p != nil {
 		e.header(TagPlainDials, plainDialsSize)
-		for _, n := range []uint32{p.Late, p.LeftAlone, p.Absent, p.Failed} {
-			e.b = le.AppendUint32(e.b, n)
-		}
+		e.uint32s(p.Late, p.LeftAlone, p.Absent, p.Failed)
 	}
-	if m.Race {
-		e.header(TagRace, 0)
-	}
-	if t := m.Transfer; t != nil {
-		e.header(TagTransfer, transferSize)
-		e.b = le.AppendUint32(e.b, uint32(t.Candidate))
-		e.b = le.AppendUint32(e.b, uint32(t.Flags))
-		e.b = le.AppendUint64(e.b, t.Bytes)
-		for _, n := range []uint32{t.Microseconds, t.Connect, t.RTT, t.MinRTT} {
-			e.b = le.AppendUint32(e.b, n)
-		}
+	e.flag(TagRace, m.Race)
+	if m.Transfer != nil {
+		e.transfer(m.Transfer)
 	}
 	if m.Only != 0 {
 		e.int32(TagOnly, int32(m.Only))
@@ -244,21 +211,83 @@ func (e *encoder) extensions(m *Message) {
 	if m.Lease != nil {
 		e.lease(m.Lease)
 	}
-	if len(m.Leased) > 0 {
-		e.header(TagLeased, leaseUseSize*len(m.Leased))
-		for i := range m.Leased {
-			u := &m.Leased[i]
-			e.b = append(e.b, u.ID[:]...)
-			for _, n := range []uint32{u.Uses, u.Connected, u.Milliseconds} {
-				e.b = le.AppendUint32(e.b, n)
-			}
-		}
-	}
+	e.leased(m.Leased)
 	if m.Watch != nil {
 		e.watch(m.Watch)
 	}
 	if m.Flow != nil {
 		e.flow(m.Flow)
+	}
+}
+
+// flag writes a TLV that says something by being there.
+func (e *encoder) flag(t Tag, set bool) {
+	if set {
+		e.header(t, 0)
+	}
+}
+
+func (e *encoder) uint32s(list ...uint32) {
+	for _, n := range list {
+		e.b = le.AppendUint32(e.b, n)
+	}
+}
+
+func (e *encoder) wideIntents(list []WideIntent) {
+	if len(list) == 0 {
+		return
+	}
+	e.header(TagWideIntents, wideSize*len(list))
+	for _, w := range list {
+		e.b = le.AppendUint32(e.b, w.Option)
+		e.b = le.AppendUint64(e.b, uint64(w.Value))
+	}
+}
+
+func (e *encoder) outcome(o *Outcome) {
+	e.header(TagOutcome, outcomeSize+2)
+	e.uint32s(uint32(o.Candidate), o.Milliseconds, uint32(o.Errno))
+	e.b = le.AppendUint16(e.b, o.LocalPort)
+	e.b = le.AppendUint16(e.b, uint16(o.Flags))
+}
+
+func (e *encoder) paths(list []Path) {
+	if len(list) == 0 {
+		return
+	}
+	e.header(TagPaths, pathSize*len(list))
+	for _, p := range list {
+		e.uint32s(p.Microseconds, p.Health)
+	}
+}
+
+func (e *encoder) costs(list []Cost) {
+	if len(list) == 0 {
+		return
+	}
+	e.header(TagCosts, costSize*len(list))
+	for _, c := range list {
+		e.b = le.AppendUint32(e.b, c.Cost)
+		e.b = le.AppendUint64(e.b, c.Left)
+	}
+}
+
+func (e *encoder) transfer(t *Transfer) {
+	e.header(TagTransfer, transferSize)
+	e.uint32s(uint32(t.Candidate), uint32(t.Flags))
+	e.b = le.AppendUint64(e.b, t.Bytes)
+	e.uint32s(t.Microseconds, t.Connect, t.RTT, t.MinRTT)
+}
+
+func (e *encoder) leased(list []LeaseUse) {
+	if len(list) == 0 {
+		return
+	}
+	e.header(TagLeased, leaseUseSize*len(list))
+	for i := range list {
+		u := &list[i]
+		e.b = append(e.b, u.ID[:]...)
+		e.uint32s(u.Uses, u.Connected, u.Milliseconds)
 	}
 }
 

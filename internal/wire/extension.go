@@ -8,24 +8,50 @@ import (
 
 // extension decodes the TLVs that the original does not have; the package comment gives
 // their layouts. It ignores unknown tags.
-func (d *decoder) extension(tag Tag, v []byte) (err error) {
+func (d *decoder) extension(tag Tag, v []byte) error {
+	if known, err := d.wish(tag, v); known {
+		return err
+	}
+	if known, err := d.verdict(tag, v); known {
+		return err
+	}
+	_, err := d.account(tag, v)
+	return err
+}
+
+// wish decodes what a client says of itself and of what it wants.
+func (d *decoder) wish(tag Tag, v []byte) (known bool, err error) {
 	m := d.m
 	switch tag {
 	case TagFeatures:
 		if len(v) < 4 {
-			return errLength
+			return true, errLength
 		}
 		m.Features = Features(le.Uint32(v))
 	case TagWideIntents:
-		m.WideIntents = m.WideIntents[:0]
-		if len(v)%wideSize != 0 {
-			return errLength
-		}
-		for ; len(v) > 0; v = v[wideSize:] {
-			m.WideIntents = append(m.WideIntents, WideIntent{le.Uint32(v), int64(le.Uint64(v[4:]))})
-		}
+		m.WideIntents, err = records(m.WideIntents[:0], v, wideSize, func(v []byte) WideIntent {
+			return WideIntent{le.Uint32(v), int64(le.Uint64(v[4:]))}
+		})
 	case TagNoResolve:
 		m.NoResolve = true
+	case TagOrigin:
+		m.Origin, err = decodeOrigin(v)
+	case TagSelection:
+		if m.Selection, err = decodeSelection(m.Selection[:0], v); err != nil {
+			m.Selection = m.Selection[:0]
+		}
+	case TagWatch:
+		m.Watch, err = decodeWatch(v)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// verdict decodes what the daemon answers.
+func (d *decoder) verdict(tag Tag, v []byte) (known bool, err error) {
+	m := d.m
+	switch tag {
 	case TagAlternate:
 		m.Alternates = grow(m.Alternates)
 		if err = decodeAlternate(v, &m.Alternates[len(m.Alternates)-1]); err != nil {
@@ -35,85 +61,82 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		m.Reason, err = decodeString(v, d.reason)
 	case TagDecisionID:
 		if len(v) < len(uuid.UUID{}) {
-			return errLength
+			return true, errLength
 		}
 		m.DecisionID = uuid.UUID(v[:16])
-	case TagOutcome:
-		if len(v) < outcomeSize {
-			return errLength
-		}
-		m.Outcome = &Outcome{
-			Candidate:    int32(le.Uint32(v)),
-			Milliseconds: le.Uint32(v[4:]),
-			Errno:        int32(le.Uint32(v[8:])),
-			LocalPort:    le.Uint16(v[12:]),
-		}
-		if len(v) >= outcomeSize+2 { // older peers send no flags
-			m.Outcome.Flags = OutcomeFlags(le.Uint16(v[outcomeSize:]))
-		}
 	case TagPaths:
-		m.Paths = m.Paths[:0]
-		if len(v)%pathSize != 0 {
-			return errLength
-		}
-		for ; len(v) > 0; v = v[pathSize:] {
-			m.Paths = append(m.Paths, Path{le.Uint32(v), le.Uint32(v[4:])})
-		}
+		m.Paths, err = records(m.Paths[:0], v, pathSize, func(v []byte) Path { return Path{le.Uint32(v), le.Uint32(v[4:])} })
 	case TagCosts:
-		m.Costs = m.Costs[:0]
-		if len(v)%costSize != 0 {
-			return errLength
-		}
-		for ; len(v) > 0; v = v[costSize:] {
-			m.Costs = append(m.Costs, Cost{le.Uint32(v), le.Uint64(v[4:])})
-		}
+		m.Costs, err = records(m.Costs[:0], v, costSize, func(v []byte) Cost { return Cost{le.Uint32(v), le.Uint64(v[4:])} })
 	case TagOnly:
 		if len(v) < 4 {
-			return errLength
+			return true, errLength
 		}
 		m.Only = Only(le.Uint32(v))
-	case TagSelection:
-		if m.Selection, err = decodeSelection(m.Selection[:0], v); err != nil {
-			m.Selection = m.Selection[:0]
-		}
-	case TagOrigin:
-		m.Origin, err = decodeOrigin(v)
-	case TagPlainDials:
-		if len(v) < plainDialsSize {
-			return errLength
-		}
-		m.PlainDials = &PlainDials{Late: le.Uint32(v), LeftAlone: le.Uint32(v[4:]), Absent: le.Uint32(v[8:]), Failed: le.Uint32(v[12:])}
 	case TagRace:
 		m.Race = true
 	case TagLease:
 		m.Lease, err = decodeLease(v)
-	case TagLeased:
-		m.Leased = m.Leased[:0]
-		if len(v)%leaseUseSize != 0 {
-			return errLength
-		}
-		for ; len(v) > 0; v = v[leaseUseSize:] {
-			m.Leased = append(m.Leased, LeaseUse{uuid.UUID(v[:16]), le.Uint32(v[16:]), le.Uint32(v[20:]), le.Uint32(v[24:])})
-		}
-	case TagWatch:
-		m.Watch, err = decodeWatch(v)
 	case TagNetwork:
 		m.Networks = grow(m.Networks)
 		if err = decodeNetwork(v, &m.Networks[len(m.Networks)-1]); err != nil {
 			m.Networks = m.Networks[:len(m.Networks)-1]
 		}
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// account decodes what a client reports of its connections.
+func (d *decoder) account(tag Tag, v []byte) (known bool, err error) {
+	m := d.m
+	switch tag {
+	case TagOutcome:
+		if len(v) < outcomeSize {
+			return true, errLength
+		}
+		m.Outcome = &Outcome{
+			Candidate: int32(le.Uint32(v)), Milliseconds: le.Uint32(v[4:]), Errno: int32(le.Uint32(v[8:])), LocalPort: le.Uint16(v[12:]),
+		}
+		if len(v) >= outcomeSize+2 { // older peers send no flags
+			m.Outcome.Flags = OutcomeFlags(le.Uint16(v[outcomeSize:]))
+		}
+	case TagPlainDials:
+		if len(v) < plainDialsSize {
+			return true, errLength
+		}
+		m.PlainDials = &PlainDials{Late: le.Uint32(v), LeftAlone: le.Uint32(v[4:]), Absent: le.Uint32(v[8:]), Failed: le.Uint32(v[12:])}
+	case TagLeased:
+		m.Leased, err = records(m.Leased[:0], v, leaseUseSize, func(v []byte) LeaseUse {
+			return LeaseUse{uuid.UUID(v[:16]), le.Uint32(v[16:]), le.Uint32(v[20:]), le.Uint32(v[24:])}
+		})
 	case TagFlow:
 		m.Flow, err = decodeFlow(v)
 	case TagTransfer:
 		if len(v) < transferSize {
-			return errLength
+			return true, errLength
 		}
 		m.Transfer = &Transfer{
 			Candidate: int32(le.Uint32(v)), Flags: TransferFlags(le.Uint32(v[4:])), Bytes: le.Uint64(v[8:]),
 			Microseconds: le.Uint32(v[16:]), Connect: le.Uint32(v[20:]), RTT: le.Uint32(v[24:]), MinRTT: le.Uint32(v[28:]),
 		}
+	default:
+		return false, nil
 	}
-	return err
+	return true, err
+}
+
+// records appends to list the entries of size bytes each that v consists of. If v is
+// not a whole number of them, list is returned as it was.
+func records[T any](list []T, v []byte, size int, decode func([]byte) T) ([]T, error) {
+	if len(v)%size != 0 {
+		return list, errLength
+	}
+	for ; len(v) > 0; v = v[size:] {
+		list = append(list, decode(v))
+	}
+	return list, nil
 }
 
 // decodeSelection appends the preferences to list. It keeps unknown kinds and wants,
