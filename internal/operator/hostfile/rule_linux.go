@@ -20,113 +20,152 @@ const (
 	fibRuleInvert       = 2
 )
 
+// rule is a rule as the kernel lists it. The zero value of a number or a prefix means
+// that the rule does not have it, except for suppressGroup and suppressLen, which have
+// noSuppression then.
+type rule struct {
+	header
+	src, dst         netip.Prefix
+	priority, target uint32 // target is the priority of the rule that goto leads to
+	mark, mask       uint32
+	flow             uint32 // realms
+	table            uint32
+	suppressGroup    uint32
+	suppressLen      uint32
+	l3mdev           bool
+	protocol         byte
+	conditions       statement // further ones, in the order of the kernel
+}
+
+const noSuppression = ^uint32(0)
+
 // decodeRule reads a rule. ok is false if no statement can express it.
 func decodeRule(b []byte) (*Statement, bool, error) {
 	h, attrs, err := decodeHeader(b)
 	if err != nil {
 		return nil, false, err
 	}
-	d, err := netlink.NewAttributeDecoder(attrs)
-	if err != nil {
+	r := rule{header: h, table: uint32(h.table), suppressGroup: noSuppression, suppressLen: noSuppression}
+	if err := r.read(attrs); err != nil {
 		return nil, false, err
 	}
-	var src, dst netip.Prefix
-	var priority, target, mark, mask, flow uint32
-	table := uint32(h.table)
-	group, length := ^uint32(0), ^uint32(0)
-	var conditions statement
-	l3mdev := false
-	var protocol byte
+	s, ok := r.statement()
+	return s, ok, nil
+}
+
+// read takes the attributes of a rule.
+func (r *rule) read(attrs []byte) error {
+	d, err := netlink.NewAttributeDecoder(attrs)
+	if err != nil {
+		return err
+	}
 	for d.Next() {
 		switch d.Type() {
 		case fraDst:
-			dst, _ = prefixOf(d.Bytes(), h.dstLen)
+			r.dst, _ = prefixOf(d.Bytes(), r.dstLen)
 		case fraSrc:
-			src, _ = prefixOf(d.Bytes(), h.srcLen)
+			r.src, _ = prefixOf(d.Bytes(), r.srcLen)
 		case fraIifname:
-			conditions.add("iif", d.String())
+			r.conditions.add("iif", d.String())
 		case fraOifname:
-			conditions.add("oif", d.String())
+			r.conditions.add("oif", d.String())
 		case fraGoto:
-			target = d.Uint32()
+			r.target = d.Uint32()
 		case fraPriority:
-			priority = d.Uint32()
+			r.priority = d.Uint32()
 		case fraFwmark:
-			mark = d.Uint32()
+			r.mark = d.Uint32()
 		case fraFwmask:
-			mask = d.Uint32()
+			r.mask = d.Uint32()
 		case fraFlow:
-			flow = d.Uint32()
+			r.flow = d.Uint32()
 		case fraSuppressGroup:
-			group = d.Uint32()
+			r.suppressGroup = d.Uint32()
 		case fraSuppressLen:
-			length = d.Uint32()
+			r.suppressLen = d.Uint32()
 		case fraTable:
-			table = d.Uint32()
+			r.table = d.Uint32()
 		case fraL3mdev:
-			l3mdev = d.Uint8() != 0
+			r.l3mdev = d.Uint8() != 0
 		case fraUIDRange:
-			if r := d.Bytes(); len(r) == 8 {
-				conditions.add("uidrange", span32(hostUint32(r), hostUint32(r[4:])))
+			if b := d.Bytes(); len(b) == 8 {
+				r.conditions.add("uidrange", span32(hostUint32(b), hostUint32(b[4:])))
 			}
 		case fraProtocol:
-			protocol = d.Uint8()
+			r.protocol = d.Uint8()
 		case fraIPProto:
-			conditions.add("ipproto", d.Uint8())
+			r.conditions.add("ipproto", d.Uint8())
 		case fraSport:
-			conditions.ports("sport", d.Bytes())
+			r.conditions.ports("sport", d.Bytes())
 		case fraDPort:
-			conditions.ports("dport", d.Bytes())
+			r.conditions.ports("dport", d.Bytes())
 		}
 	}
-	if err := d.Err(); err != nil {
-		return nil, false, err
-	}
-	s := &statement{Statement{Verb: h.verb("rule")}}
-	s.add("", priority)
-	if h.flags&fibRuleInvert != 0 {
+	return d.Err()
+}
+
+// statement says r in the words of ip-rule(8). ok is false if that has no word for what
+// the rule does.
+func (r *rule) statement() (_ *Statement, ok bool) {
+	s := &statement{Statement{Verb: r.verb("rule")}}
+	s.add("", r.priority)
+	if r.flags&fibRuleInvert != 0 {
 		s.flag("not")
 	}
+	r.selector(s)
+	if !r.action(s) {
+		return nil, false
+	}
+	s.realms(r.flow)
+	if r.suppressLen != noSuppression {
+		s.add("suppress_prefixlength", r.suppressLen)
+	}
+	if r.suppressGroup != noSuppression {
+		s.add("suppress_ifgroup", r.suppressGroup)
+	}
+	if r.protocol != unix.RTPROT_KERNEL {
+		s.protocol("protocol", r.protocol)
+	}
+	return &s.Statement, true
+}
+
+// selector says which packets the rule is for.
+func (r *rule) selector(s *statement) {
 	from := "all"
-	if src.IsValid() {
-		from = shown(src)
+	if r.src.IsValid() {
+		from = shown(r.src)
 	}
 	s.add("from", from)
-	if dst.IsValid() {
-		s.add("to", shown(dst))
+	if r.dst.IsValid() {
+		s.add("to", shown(r.dst))
 	}
-	if mark != 0 || mask != 0 {
-		s.add("fwmark", fmt.Sprintf("%#x/%#x", mark, mask))
+	if r.mark != 0 || r.mask != 0 {
+		s.add("fwmark", fmt.Sprintf("%#x/%#x", r.mark, r.mask))
 	}
-	if h.tos != 0 {
-		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) always reads it as hexadecimal
+	if r.tos != 0 {
+		s.add("tos", fmt.Sprintf("%#x", r.tos)) // ip(8) always reads it as hexadecimal
 	}
-	s.Args = append(s.Args, conditions.Args...)
+	s.Args = append(s.Args, r.conditions.Args...)
+}
+
+// action says what becomes of these packets, and returns false if there is no word for
+// that.
+func (r *rule) action(s *statement) bool {
 	switch {
-	case h.kind == frActGoto:
-		s.add("goto", target)
-	case h.kind == frActNop:
+	case r.kind == frActGoto:
+		s.add("goto", r.target)
+	case r.kind == frActNop:
 		s.flag("nop")
-	case l3mdev:
+	case r.l3mdev:
 		s.flag("l3mdev")
-	case types[h.kind] != "" && h.kind != unix.RTN_THROW && h.kind != unix.RTN_LOCAL:
-		s.flag(types[h.kind])
-	case h.kind == unix.RTN_UNICAST:
-		s.add("lookup", tableName(table))
+	case types[r.kind] != "" && r.kind != unix.RTN_THROW && r.kind != unix.RTN_LOCAL:
+		s.flag(types[r.kind])
+	case r.kind == unix.RTN_UNICAST:
+		s.add("lookup", tableName(r.table))
 	default:
-		return nil, false, nil
+		return false
 	}
-	s.realms(flow)
-	if length != ^uint32(0) {
-		s.add("suppress_prefixlength", length)
-	}
-	if group != ^uint32(0) {
-		s.add("suppress_ifgroup", group)
-	}
-	if protocol != unix.RTPROT_KERNEL {
-		s.protocol("protocol", protocol)
-	}
-	return &s.Statement, true, nil
+	return true
 }
 
 func span32(a, b uint32) string {
