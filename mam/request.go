@@ -68,20 +68,13 @@ type request struct {
 // fill turns a client's message into the question for the policy.
 func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
 	c := &m.Context
-	rq.selection, rq.selected = nil, false
+	rq.clear(m)
+	rq.selection = nil
 	if kind != policy.Resolve { // in a Resolve, it names the network of an earlier decision
 		rq.selection = selectionOf(m)
 	}
 	rq.look(v)
 	v = rq.view
-	rq.mapped = false
-	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
-	rq.refused, rq.named = false, false
-	rq.line, rq.logFile = "", ""
-	rq.origin, rq.inode, rq.reports = nil, c.Inode, m.Features&wire.FeatureReports != 0
-	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
-		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
-	}
 	rq.asked = policy.Request{
 		Kind:    kind,
 		Intents: m.Intents(),
@@ -102,27 +95,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	if c.Type == wire.SockDgram || c.Type == 0 && len(c.Hint) > 0 && c.Hint[0].Type == wire.SockDgram {
 		r.Network.Transport = policy.Datagram
 	}
-	dst := netip.Addr{}
-	if kind == policy.Connect {
-		if c.Remote.IsValid() {
-			r.Remote = c.Remote.AddrPort
-			dst = r.Remote.Addr()
-			if dst.Is4In6() {
-				dst = dst.Unmap()
-				r.Remote = netip.AddrPortFrom(dst, r.Remote.Port())
-				rq.mapped = true
-			}
-			r.Network.Family = policy.FamilyOf(dst)
-			r.Port = r.Remote.Port()
-		}
-	} else {
-		r.Port, _ = number(c.Service)
-		a, literal := v.literal(c.Hostname)
-		if literal {
-			dst = a.Unmap()
-		}
-		rq.named = !literal
-	}
+	dst := rq.destination(c)
 	if r.Bound.IsValid() {
 		r.BoundPrefix = v.prefixOf(r.Bound)
 		if r.Network.Family == policy.Unspecified && !r.Bound.IsUnspecified() {
@@ -132,28 +105,72 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	if kind != policy.Connect && hint(c).Flags&aiAddrConfig != 0 {
 		r.Network.Family = v.addrConfig(r.Network.Family)
 	}
-	rq.sockets = rq.sockets[:0]
-	if kind == policy.SocketChoose {
-		for i := range m.Sockets {
-			s := &m.Sockets[i]
-			local := addr(s.Context.BindSuggested)
-			if !local.IsValid() {
-				local = addr(s.Context.BindRequested)
-			}
-			p := v.prefixOf(local)
-			if v.dead(local, p, app.UID) {
-				continue
-			}
-			rq.sockets = append(rq.sockets, policy.Socket{FD: s.FD, Local: local, Prefix: p, Multipath: multipath(&s.Context)})
-		}
-	}
-	r.Sockets = rq.sockets
+	rq.idle(m.Sockets)
 	f := r.Network.Family
 	if f == policy.Unspecified { // an address in place of a name tells the family
 		f = policy.FamilyOf(dst)
 	}
 	rq.narrow(f, dst)
 	rq.selectSockets()
+}
+
+// clear forgets the request that the memory was used for before, and takes from the
+// message what the policy is not told.
+func (rq *request) clear(m *wire.Message) {
+	rq.selected, rq.mapped, rq.named, rq.refused = false, false, false, false
+	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
+	rq.line, rq.logFile = "", ""
+	rq.origin, rq.inode, rq.reports = nil, m.Context.Inode, m.Features&wire.FeatureReports != 0
+	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
+		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
+	}
+}
+
+// destination notes where the connection goes. It returns the address, which is invalid
+// for a name.
+func (rq *request) destination(c *wire.Context) (dst netip.Addr) {
+	r := &rq.asked
+	if r.Kind != policy.Connect {
+		r.Port, _ = number(c.Service)
+		a, literal := rq.view.literal(c.Hostname)
+		if literal {
+			dst = a.Unmap()
+		}
+		rq.named = !literal
+		return dst
+	}
+	if c.Remote.IsValid() {
+		r.Remote = c.Remote.AddrPort
+		dst = r.Remote.Addr()
+		if dst.Is4In6() {
+			dst = dst.Unmap()
+			r.Remote = netip.AddrPortFrom(dst, r.Remote.Port())
+			rq.mapped = true
+		}
+		r.Network.Family = policy.FamilyOf(dst)
+		r.Port = r.Remote.Port()
+	}
+	return dst
+}
+
+// idle lists the client's idle connections that still work, for a SocketChoose.
+func (rq *request) idle(list []wire.SetMember) {
+	rq.sockets = rq.sockets[:0]
+	if rq.asked.Kind == policy.SocketChoose {
+		for i := range list {
+			s := &list[i]
+			local := addr(s.Context.BindSuggested)
+			if !local.IsValid() {
+				local = addr(s.Context.BindRequested)
+			}
+			p := rq.view.prefixOf(local)
+			if rq.view.dead(local, p, rq.asked.App.UID) {
+				continue
+			}
+			rq.sockets = append(rq.sockets, policy.Socket{FD: s.FD, Local: local, Prefix: p, Multipath: multipath(&s.Context)})
+		}
+	}
+	rq.asked.Sockets = rq.sockets
 }
 
 // resolves tells whether the request only looks up a name.
