@@ -242,6 +242,32 @@ func notInName(r rune) bool {
 func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) error {
 	d := &e.Decision
 	var b strings.Builder
+	b.WriteString(verdict(d))
+	if len(e.Candidates) > 0 {
+		b.WriteByte('\n')
+		t := scores(e)
+		t.Width = width
+		if err := t.Write(&b); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(&b, "\n  %s\n", clean(d.Reason))
+	if parts := remarks(e); len(parts) > 0 {
+		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
+	}
+	if d.Selection != nil {
+		fmt.Fprintf(&b, "  The application asks to %s.\n", clean(*d.Selection))
+	}
+	if o := originText(d); o != "" {
+		fmt.Fprintf(&b, "  As %s says: %s.\n", caller(&d.App), o)
+	}
+	_, err := io.WriteString(w, fold(b.String(), width))
+	return err
+}
+
+// verdict says which network the policy takes, in one line or two.
+func verdict(d *control.Decision) string {
+	var b strings.Builder
 	name := "policy " + orUnknown(d.Policy)
 	use, is, was := "would use", "is", "would be"
 	if d.Seq != 0 { // a decision that was made, and no question
@@ -266,18 +292,16 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) er
 	default:
 		fmt.Fprintf(&b, "%s has no preference: the kernel chooses\n", name)
 	}
-	if len(e.Candidates) > 0 {
-		b.WriteByte('\n')
-		t := scores(e)
-		t.Width = width
-		if err := t.Write(&b); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(&b, "\n  %s\n", clean(d.Reason))
-	var parts []string
+	return b.String()
+}
+
+// remarks returns sentences about how the connection is made: what is estimated, who is
+// asked for addresses, and what is tried next.
+func remarks(e *control.Explanation) []string {
+	d := &e.Decision
+	var list []string
 	if est := estimates(d); est != "" {
-		parts = append(parts, "Estimates: "+est+".")
+		list = append(list, "Estimates: "+est+".")
 	}
 	if e.Resolver != nil {
 		r := "Resolver " + servers(e.Resolver.Servers)
@@ -289,38 +313,28 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) er
 		case e.Resolver.Prefix != nil:
 			r += " via " + clean(e.Resolver.Prefix.Interface)
 		}
-		parts = append(parts, r+".")
+		list = append(list, r+".")
 	}
 	if e.Device != nil {
-		parts = append(parts, "Bound to device "+clean(*e.Device)+".")
+		list = append(list, "Bound to device "+clean(*e.Device)+".")
 	}
 	switch {
 	case d.Multipath && d.Outcome != nil && d.Outcome.PlainTCP:
-		parts = append(parts, "With Multipath TCP, which became plain TCP.")
+		list = append(list, "With Multipath TCP, which became plain TCP.")
 	case d.Multipath:
-		parts = append(parts, "With Multipath TCP.")
+		list = append(list, "With Multipath TCP.")
 	}
 	if len(d.Alternates) > 0 {
 		var alts []string
 		for _, p := range d.Alternates {
 			alts = append(alts, clean(p.Prefix))
 		}
-		parts = append(parts, "Fallback: "+strings.Join(alts, ", ")+".")
+		list = append(list, "Fallback: "+strings.Join(alts, ", ")+".")
 	}
 	if d.Only && !d.Refused {
-		parts = append(parts, "Nothing else may be used.")
+		list = append(list, "Nothing else may be used.")
 	}
-	if len(parts) > 0 {
-		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
-	}
-	if d.Selection != nil {
-		fmt.Fprintf(&b, "  The application asks to %s.\n", clean(*d.Selection))
-	}
-	if o := originText(d); o != "" {
-		fmt.Fprintf(&b, "  As %s says: %s.\n", caller(&d.App), o)
-	}
-	_, err := io.WriteString(w, fold(b.String(), width))
-	return err
+	return list
 }
 
 // scores returns a table of the figures that the policy compared, with a line per
