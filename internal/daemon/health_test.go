@@ -114,7 +114,7 @@ func TestJudge(t *testing.T) {
 	if h.judgeLocked(now) {
 		t.Error("nothing has changed since the networks were taken over")
 	}
-	want := []string{"192.168.0.0/24%wlan0", "10.64.0.0/10%wwan0", "172.17.0.0/16%docker0, suspect: no default route: it reaches its own network only"}
+	want := []string{"192.168.0.0/24%wlan0", "10.64.0.0/10%wwan0", "172.17.0.0/16%docker0, suspect: there is no default route: only the network itself can be reached"}
 	if diff := cmp.Diff(want, summaryHealth(list, h.judgement())); diff != "" {
 		t.Error(diff)
 	}

@@ -372,7 +372,7 @@ func TestStalledConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	send("X-Lost: yes\r\n")
-	d.state(t, "wlan0", "suspect", "established connections are not acknowledged")
+	d.state(t, "wlan0", "suspect", "open connections get no acknowledgements")
 	if err := bed.Networks[0].Link.Set(testbed.Shape{}, testbed.Shape{}); err != nil {
 		t.Fatal(err)
 	}

@@ -141,27 +141,27 @@ func (p *prefix) weigh() (policy.HealthState, string) {
 	case !p.net.Running:
 		return policy.Down, "the link has no carrier"
 	case p.net.Refused != "":
-		return policy.Down, "a route or a rule refuses its use: " + p.net.Refused
+		return policy.Down, "a route or a rule of this host blocks its traffic: " + p.net.Refused
 	case p.hadDefault && !p.net.Default:
 		return policy.Down, "its default route is gone"
 	case p.damped:
-		return policy.Down, "flapping: the link was lost several times and must stay up for a while"
+		return policy.Down, "the link is flapping: it was lost several times, and is used again after it has stayed up for a while"
 	case p.probeFails >= probeLimit:
-		return policy.Down, "probes fail: " + p.probeReason
+		return policy.Down, "the latest probes failed: " + p.probeReason
 	case stalled && hold:
-		return policy.Down, "connects fail, and established connections are not acknowledged"
+		return policy.Down, "connection attempts fail, and open connections get no acknowledgements"
 	case stalled:
-		return policy.Suspect, "established connections are not acknowledged"
+		return policy.Suspect, "open connections get no acknowledgements"
 	case hold:
-		return policy.Suspect, "connects of " + users(len(p.users)) + " failed"
+		return policy.Suspect, "connection attempts of " + users(len(p.users)) + " failed several times in a row"
 	case p.probeFails > 0:
-		return policy.Suspect, "a probe failed: " + p.probeReason
+		return policy.Suspect, "the latest probe failed: " + p.probeReason
 	case failures > 1: // a single failure may be the destination's fault
-		return policy.Suspect, "connects failed"
+		return policy.Suspect, "some connection attempts failed"
 	case p.net.Doubt != "":
 		return policy.Suspect, p.net.Doubt
 	case p.net.Far && !p.net.Default:
-		return policy.Suspect, "no default route: it reaches its own network only"
+		return policy.Suspect, "there is no default route: only the network itself can be reached"
 	}
 	return policy.Up, ""
 }
