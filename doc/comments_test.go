@@ -19,7 +19,7 @@ import (
 
 // documented are the packages that users build on: all that they export has a
 // comment.
-var documented = []string{"client", "client/bsd", "client/clienttest", "client/httpintent", "intent", "policy", "socks"}
+var documented = []string{"client", "client/bsd", "client/clienttest", "client/httpintent", "intent", "policy", "policy/policytest", "socks"}
 
 // source is a package with what its comments may name.
 type source struct {

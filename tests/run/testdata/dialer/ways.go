@@ -39,6 +39,11 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 		fd, err := open(unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
 		return answer(fd, errors.Join(err, unix.Connect(fd, sa)))
 	}
+	return oddDatagram(how, sa, first)
+}
+
+// oddDatagram does so with a socket of datagrams.
+func oddDatagram(how string, sa *unix.SockaddrInet4, first string) error {
 	protocol := 0
 	if how == "udplite" {
 		protocol = unix.IPPROTO_UDPLITE
@@ -60,7 +65,7 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 		return nil
 	case "bare":
 		b := unix.RawSockaddrInet4{Family: unix.AF_UNSPEC, Addr: sa.Addr}
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&b.Port))[:], to.Port())
+		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&b.Port))[:], uint16(sa.Port))
 		x := []byte("x")
 		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&x[0])), 1, 0, uintptr(unsafe.Pointer(&b)), unix.SizeofSockaddrInet4)
 		if errno != 0 {
