@@ -19,8 +19,8 @@ type PathStats struct {
 	// Conns is the number of connections that had a round-trip time sample in the last
 	// pass.
 	Conns int
-	// SampleTime is the time when Conns was last above zero, and so the age of the
-	// figures below.
+	// SampleTime is the time of the latest sample, and so the age of the figures below:
+	// when Conns was last above zero, or when a connection ended that no pass had seen.
 	SampleTime time.Time
 
 	SRTTMean    time.Duration // srtt_mean_recent: mean of the current samples

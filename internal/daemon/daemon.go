@@ -274,7 +274,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 // published takes every View, one call at a time. It passes the View to the MPTCP
 // paths, because the path manager asks the View's policy.
 func (d *Daemon) published(v *mam.View) {
-	d.past.Note(v)
+	d.past.Note(v, d.sampler.Snapshot().Ended)
 	d.manager.Publish(v)
 	if d.shown != nil {
 		d.shown.Published(v)

@@ -99,7 +99,7 @@ func startDaemon(t *testing.T, dir string, networks func(second int) []*policy.P
 	}
 	d.scopes.Store(&control.Scopes{Scopes: []control.Scope{}})
 	for s := range 9 * 60 {
-		d.past.Note(&mam.View{Time: d.begun.Add(time.Duration(s) * time.Second), Prefixes: networks(s)})
+		d.past.Note(&mam.View{Time: d.begun.Add(time.Duration(s) * time.Second), Prefixes: networks(s)}, nil)
 	}
 	d.publish(networks(9 * 60))
 	requests, err := unixsocket.Listen(d.requests, 0o600)
@@ -143,7 +143,7 @@ func (d *daemon) publish(networks []*policy.Prefix) {
 		Time: time.Now(), Prefixes: networks, Runner: d.runner, Devices: map[policy.PrefixID]string{},
 		Fresh: func() (policy.Policy, error) { return &fastest{"asked"}, nil }, Resolver: anywhere{},
 	}
-	d.past.Note(v)
+	d.past.Note(v, nil)
 	d.Publish(v)
 }
 

@@ -158,7 +158,7 @@ func TestKnownLater(t *testing.T) {
 			}
 			p.Link = policy.LinkStats{Time: time.Now(), DownRate: down, DownSMA: down}
 		}
-		d.past.Note(&mam.View{Time: asked.Add(time.Duration(second+1) * time.Second), Prefixes: list})
+		d.past.Note(&mam.View{Time: asked.Add(time.Duration(second+1) * time.Second), Prefixes: list}, nil)
 		if rate > 0 {
 			says(map[float64]string{1e6: `but since [\d:]+: up to 8\.0\sMbit.s seen over it, over lte up to 24\.0\sMbit`, 2e6: `up to 16\.0\sMbit.s seen over it, over lte up to 24\.0\sMbit`}[rate])
 		}

@@ -159,6 +159,25 @@ func (t *destTracker) add(now Instant, k destKey, s Sample) {
 	e.first = int32(len(t.samples) - 1)
 }
 
+// ended takes the round-trip time of a connection that has ended since the pass before. Call
+// it before begin.
+func (t *destTracker) ended(now Instant, k destKey, rtt uint32) {
+	i, ok := t.index[k]
+	if !ok {
+		if i = t.insert(k); i < 0 {
+			return
+		}
+	}
+	e := &t.entries[i]
+	e.used = now.Up
+	if t.newest != i {
+		t.unlink(i)
+		t.link(i)
+	}
+	e.estimator.Ended(now, rtt)
+	t.table.put(k, e.estimator.Stats())
+}
+
 // insert makes an entry, and returns its index; -1 if there is no place for it.
 func (t *destTracker) insert(k destKey) int32 {
 	i := t.allocate()

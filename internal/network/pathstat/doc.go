@@ -1,7 +1,7 @@
 // Package pathstat measures the networks of this host from what the kernel already
 // knows, without sending a packet. Round-trip times and loss come from the TCP
-// connections (inet_diag), rates from the link counters (rtnetlink), and signal and
-// load of wireless links from nl80211.
+// connections (inet_diag, which also tells of those that end between two passes), rates
+// from the link counters (rtnetlink), and signal and load of wireless links from nl80211.
 //
 // [PathEstimator] and [LinkEstimator] are plain values that turn samples and times into
 // the figures of doc/original/measurement.md. They read no clock and do no I/O.

@@ -79,6 +79,7 @@ type Sampler struct {
 
 	// The sources in the kernel; tests replace them.
 	sockets  socketSource
+	ended    endedSource
 	links    linkSource
 	wireless wifiSource
 
@@ -99,6 +100,11 @@ type counted struct {
 
 type socketSource interface {
 	Read(addrs []netip.Addr, begin func(), visit func(*tcpSocket)) (interrupted bool, err error)
+	Close() error
+}
+
+type endedSource interface {
+	Read(visit func(*tcpSocket)) error
 	Close() error
 }
 
@@ -134,6 +140,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		log:      log,
 		wake:     make(chan struct{}, 1),
 		sockets:  newDiagSockets(),
+		ended:    newEndedSockets(),
 		links:    newLinkReader(),
 		wireless: newWifiReader(o.Clock),
 		pace:     newPace(o.Interval, o.MaxInterval),
@@ -207,6 +214,7 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 	defer func() {
 		s.state.keepAll()
 		_ = s.sockets.Close()
+		_ = s.ended.Close()
 		_ = s.links.Close()
 	}()
 	start := time.Now()
@@ -308,6 +316,8 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 // readSockets feeds the paths. It returns whether anything happened on a connection.
 func (s *Sampler) readSockets(now Instant) (active bool) {
 	st := &s.state
+	// A connection that ends between the two readings counts in the next pass.
+	s.report("TCP connections that have ended", s.ended.Read(func(sock *tcpSocket) { st.ended(now, sock) }))
 	// There is a second attempt if the table changed during the dump. The result of the
 	// second attempt is used in any case. At worst a connection is missing.
 	complete := false

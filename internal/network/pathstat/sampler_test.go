@@ -22,6 +22,7 @@ import (
 type fakeKernel struct {
 	mu       sync.Mutex
 	sockets  []tcpSocket
+	ended    []tcpSocket // told once
 	counters map[int]LinkCounters
 	wifi     map[string]*policy.WifiStats
 
@@ -53,6 +54,18 @@ func (k *fakeKernel) Read(_ []netip.Addr, begin func(), visit func(*tcpSocket)) 
 }
 
 func (k *fakeKernel) Close() error { return nil }
+
+type fakeEnded struct{ *fakeKernel }
+
+func (k fakeEnded) Read(visit func(*tcpSocket)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.ended {
+		visit(&k.ended[i])
+	}
+	k.ended = nil
+	return k.err
+}
 
 type fakeLinks struct{ *fakeKernel }
 
@@ -103,7 +116,7 @@ func start(t *testing.T, o Options, log *slog.Logger) *bench {
 		}
 	}
 	b.Sampler = New(o, log)
-	b.sockets, b.links, b.wireless = b.kernel, fakeLinks{b.kernel}, fakeStations{b.kernel}
+	b.sockets, b.ended, b.links, b.wireless = b.kernel, fakeEnded{b.kernel}, fakeLinks{b.kernel}, fakeStations{b.kernel}
 	ctx, cancel := context.WithCancelCause(context.Background()) // the test's own ends before its clean-up
 	done := make(chan error, 1)
 	stop := errors.New("stop")
@@ -394,8 +407,8 @@ func TestSamplerFailures(t *testing.T) {
 		}
 		b.kernel.err = nil
 		b.wait(time.Second)
-		if n, m := strings.Count(messages.String(), "WARN"), strings.Count(messages.String(), "INFO"); n != 2 || m != 2 {
-			t.Errorf("want one warning and one note for each of two sources:\n%s", &messages)
+		if n, m := strings.Count(messages.String(), "WARN"), strings.Count(messages.String(), "INFO"); n != 3 || m != 3 {
+			t.Errorf("want one warning and one note for each of three sources:\n%s", &messages)
 		}
 
 		// An interrupted dump is repeated once, and then taken as it is.

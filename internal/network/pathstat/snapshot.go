@@ -37,6 +37,10 @@ type Snapshot struct {
 	Links map[string]policy.LinkStats
 	// Flows holds the prefixes that have connections.
 	Flows map[policy.PrefixID]Flow
+	// Ended holds the prefixes whose connections have ended within a second: the median of
+	// these connections' round-trip times. It is for people. What is decided depends on
+	// Paths.
+	Ended map[policy.PrefixID]time.Duration
 	// Bytes holds what each interface has carried in both directions. The key is the
 	// index, because another interface may get the same name and begins at zero.
 	Bytes map[int]uint64
@@ -67,9 +71,11 @@ func (s *Snapshot) Of(prefixes []Prefix) *Snapshot {
 			c := *s
 			out = &c
 			out.Paths, out.Links, out.Flows, out.tags = maps.Clone(s.Paths), maps.Clone(s.Links), maps.Clone(s.Flows), maps.Clone(s.tags)
+			out.Ended = maps.Clone(s.Ended)
 		}
 		delete(out.Paths, p.ID)
 		delete(out.Flows, p.ID)
+		delete(out.Ended, p.ID)
 		delete(out.tags, p.ID)
 		delete(out.Links, p.ID.Interface)
 	}

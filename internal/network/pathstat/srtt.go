@@ -70,6 +70,15 @@ func (e *PathEstimator) Add(now Instant, samples []Sample) {
 	}
 }
 
+// Ended takes the round-trip time, in microseconds, of a connection that has ended since the
+// pass before. It counts for the minimum. Add follows with the connections of this pass.
+func (e *PathEstimator) Ended(now Instant, rtt uint32) {
+	if e.stats.Time.IsZero() {
+		e.last = now.Up
+	}
+	e.Recall(now, PathRecord{SRTTMin: time.Duration(rtt) * time.Microsecond, Time: now.Wall})
+}
+
 // Recall takes over the least round-trip time of an earlier time at the same attachment. It
 // counts as long as if it were measured now, with its own time.
 func (e *PathEstimator) Recall(now Instant, r PathRecord) {

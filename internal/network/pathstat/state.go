@@ -27,6 +27,8 @@ type state struct {
 
 	// These describe the connections in this pass and in the one before.
 	activity, before activity
+	// ends is the number of connections that have ended since the pass before.
+	ends int
 }
 
 // activity is a summary of all connections. If it is the same in two passes, nothing
@@ -42,8 +44,9 @@ type path struct {
 	tag       int // marks its destinations
 	index     int // interface
 	estimator PathEstimator
-	samples   []Sample // of this pass
-	flow      Flow     // of this pass; has no meaning without samples
+	samples   []Sample   // of this pass
+	flow      Flow       // of this pass; has no meaning without samples
+	ended     []endedRTT // the latest ones, oldest first
 }
 
 type link struct {
@@ -252,8 +255,8 @@ func (st *state) end(now Instant) (active bool) {
 		p.estimator.Add(now, p.samples)
 	}
 	st.dests.end(now)
-	active = st.activity != st.before
-	st.before = st.activity
+	active = st.activity != st.before || st.ends > 0
+	st.before, st.ends = st.activity, 0
 	return active
 }
 
@@ -264,6 +267,7 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		Paths:    make(map[policy.PrefixID]policy.PathStats, len(st.paths)),
 		Links:    make(map[string]policy.LinkStats, len(st.links)),
 		Flows:    make(map[policy.PrefixID]Flow, len(st.paths)),
+		Ended:    make(map[policy.PrefixID]time.Duration),
 		Bytes:    make(map[int]uint64, len(st.links)),
 		Indexes:  make(map[string]int, len(st.links)),
 		tags:     st.tags,
@@ -275,6 +279,9 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		}
 		if len(p.samples) > 0 {
 			s.Flows[id] = p.flow
+		}
+		if rtt := p.lately(now); rtt > 0 {
+			s.Ended[id] = rtt
 		}
 	}
 	for name, l := range st.links {

@@ -69,8 +69,9 @@ type pastChange struct {
 func NewPast() *Past { return &Past{tracks: map[policy.PrefixID]*track{}} }
 
 // Note takes a View, which is current from v.Time on. Only the first View in a second
-// is sampled.
-func (p *Past) Note(v *mam.View) {
+// is sampled. ended holds the round-trip times of connections that have ended within the
+// last second. They are what is known of that second where no connection lives.
+func (p *Past) Note(v *mam.View, ended map[policy.PrefixID]time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.begun.IsZero() {
@@ -99,7 +100,7 @@ func (p *Past) Note(v *mam.View) {
 			t.samples[n%pastLen] = s
 		}
 		t.prefix, t.last = x, number
-		t.samples[number%pastLen] = sampleOf(x)
+		t.samples[number%pastLen] = sampleOf(x, ended[x.ID])
 	}
 	p.last = number
 	for id, t := range p.tracks {
@@ -175,10 +176,13 @@ func compareIDs(a, b policy.PrefixID) int {
 	return cmp.Or(cmp.Compare(a.Interface, b.Interface), a.Prefix.Compare(b.Prefix))
 }
 
-func sampleOf(p *policy.Prefix) sample {
+func sampleOf(p *policy.Prefix, ended time.Duration) sample {
 	s := unknownSample
 	if v := measured(policy.MetricSRTTMedian, p); v != nil {
 		s.rtt = float32(*v)
+	}
+	if ended > 0 && p.Stats.Conns == 0 {
+		s.rtt = float32(ended) / float32(time.Millisecond)
 	}
 	if v := load(policy.MetricDownSMA, policy.MetricDownRate, p); v != nil {
 		s.down = float32(*v)

@@ -50,12 +50,12 @@ func TestSamplesComeOnceASecond(t *testing.T) {
 	wlan, wwan := *network("wlan0", 2, "192.168.0.23/24"), *network("wwan0", 3, "10.64.3.9/10")
 	p := NewPast()
 	for i := range 10 { // the first of a second counts
-		p.Note(seen(100*i, at(wlan, time.Duration(i+1)*ms, policy.Up)))
+		p.Note(seen(100*i, at(wlan, time.Duration(i+1)*ms, policy.Up)), nil)
 	}
-	p.Note(seen(1050, at(wlan, 20*ms, policy.Up), at(wwan, 50*ms, policy.Up)))
-	p.Note(seen(3100, at(wlan, 30*ms, policy.Suspect), at(wwan, 55*ms, policy.Up))) // one is missing
-	p.Note(seen(4000, at(wlan, 31*ms, policy.Down)))                                // wwan has gone
-	p.Note(seen(10_000, at(wlan, 32*ms, policy.Up)))                                // the host slept
+	p.Note(seen(1050, at(wlan, 20*ms, policy.Up), at(wwan, 50*ms, policy.Up)), nil)
+	p.Note(seen(3100, at(wlan, 30*ms, policy.Suspect), at(wwan, 55*ms, policy.Up)), nil) // one is missing
+	p.Note(seen(4000, at(wlan, 31*ms, policy.Down)), nil)                                // wwan has gone
+	p.Note(seen(10_000, at(wlan, 32*ms, policy.Up)), nil)                                // the host slept
 
 	got := p.rememberedSince(0)
 	type row struct {
@@ -98,13 +98,28 @@ func TestSamplesComeOnceASecond(t *testing.T) {
 	// Ten minutes later, networks that have gone are forgotten, and the others have samples
 	// of ten minutes.
 	for s := 11; s <= 700; s++ {
-		p.Note(seen(1000*s, at(wlan, 33*ms, policy.Up)))
+		p.Note(seen(1000*s, at(wlan, 33*ms, policy.Up)), nil)
 	}
 	if list := p.rememberedSince(0); len(list) != 1 || len(list[0].RTT) != pastLen || list[0].First != 701-pastLen+1 || len(list[0].Health) != pastLen {
 		t.Errorf("after 700 s: %+v", rows(list))
 	}
 	if list := p.changesSince(0); len(list) != 0 {
 		t.Errorf("after 700 s: %d changes", len(list))
+	}
+}
+
+// Where no connection lives, a sample has the round-trip time of those that have just ended.
+func TestSamplesOfShortConnections(t *testing.T) {
+	wlan := *network("wlan0", 2, "192.168.0.23/24")
+	p := NewPast()
+	ended := map[policy.PrefixID]time.Duration{wlan.ID: 15500 * time.Microsecond}
+	p.Note(seen(0, at(wlan, 10*time.Millisecond, policy.Up)), ended) // one lives
+	idle := at(wlan, 10*time.Millisecond, policy.Up)
+	idle.Stats.Conns = 0
+	p.Note(seen(1000, idle), ended)
+	p.Note(seen(2000, idle), nil)
+	if list := p.rememberedSince(0); len(list) != 1 || rtts(&list[0]) != "[10,15.5,10]" {
+		t.Errorf("%+v", list)
 	}
 }
 
@@ -118,13 +133,13 @@ func TestPastIsBounded(t *testing.T) {
 		}
 		return v
 	}
-	p.Note(many(0, 0, pastNetworks+10, policy.Up))
+	p.Note(many(0, 0, pastNetworks+10, policy.Up), nil)
 	if n := len(p.rememberedSince(0)); n != pastNetworks {
 		t.Errorf("%d networks are remembered", n)
 	}
 	// New networks take the places of those that have gone.
-	p.Note(many(1, 1000, 300, policy.Up))
-	p.Note(many(2, 1000, 300, policy.Down))
+	p.Note(many(1, 1000, 300, policy.Up), nil)
+	p.Note(many(2, 1000, 300, policy.Down), nil)
 	there := 0
 	for _, h := range p.rememberedSince(0) {
 		if !h.Gone {
@@ -150,7 +165,7 @@ func TestHistory(t *testing.T) {
 	for s := range 3 {
 		v := view()
 		v.Time = epoch.Add(time.Duration(s) * time.Second)
-		past.Note(v)
+		past.Note(v, nil)
 	}
 	d.as(stranger) // whoever may connect sees networks
 	var h History

@@ -261,7 +261,10 @@ class Card {
     for (const f of p.facts ?? []) if (["technology", "signal", "roaming", "connectivity"].includes(f.name)) facts.push(`${visible(f.name)} ${visible(f.value)}`);
     setText(this.facts, facts.join(" · "));
     this.facts.hidden = facts.length === 0;
-    this.rtt.words(n.gone ? unknown : milliseconds(p.path?.srtt_median_ms));
+    // What is measured now is the least of ten minutes if no connection lives; the line may know
+    // of one that has just ended.
+    const drawn = n.rtt[samples - 1];
+    this.rtt.words(n.gone ? unknown : milliseconds(isNaN(drawn) ? p.path?.srtt_median_ms : drawn));
     this.load.words(...n.gone ? [unknown] : [`↓ ${rate(p.link?.down_average_bytes_per_second ?? p.link?.down_bytes_per_second)}`, `↑ ${rate(p.link?.up_bytes_per_second)}`]);
     this.signal.element.hidden = !bounds(n.signal);
     this.signal.words(p.wifi?.signal_dbm !== null && p.wifi?.signal_dbm !== undefined ? `${p.wifi.signal_dbm} dBm` : unknown);
@@ -277,7 +280,7 @@ class Card {
     const bad = stretches(latest(all.health), "d".charCodeAt(0));
     const r = bounds(n.rtt);
     this.rtt.draw([n.rtt], 0, slowest || 1, bad, marks,
-      r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection lasted long enough");
+      r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection yet");
     const l = bounds(n.down, n.up);
     this.load.draw([n.down, n.up], 0, l ? Math.max(l[1], telling) : 1, bad, marks,
       l ? `Load: at most ${rate(bounds(n.down)?.[1])} down, ${rate(bounds(n.up)?.[1])} up` : "Load: not known", l ? `most ${rate(l[1])}` : "not measured");

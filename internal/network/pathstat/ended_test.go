@@ -1,0 +1,173 @@
+package pathstat
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Connections that end between two passes count for the minimum, and are told for a second.
+func TestEndedConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{Interval: 100 * time.Millisecond, MaxInterval: -1}, nil)
+		b.Set(home)
+		remote := netip.MustParseAddr("192.0.2.1")
+		silent := conn("10.0.1.2", "192.0.2.1", 1, 3)
+		silent.Heard = uint32((endedFresh + time.Millisecond) / time.Millisecond)
+		b.kernel.ended = []tcpSocket{
+			conn("10.0.1.2", "192.0.2.1", 30, 3), conn("10.0.1.3", "192.0.2.1", 20, 3), conn("10.0.1.2", "198.51.100.1", 10, 3),
+			conn("10.0.1.2", "192.0.2.1", 0, 1), // was refused
+			silent,
+			conn("10.0.1.2", "10.0.1.3", 1, 3), // stayed on this host
+			conn("10.9.9.9", "192.0.2.1", 1, 3),
+		}
+		b.wait(150 * time.Millisecond)
+		at := b.Snapshot().Time
+		want := policy.PathStats{Time: at, SampleTime: at, SRTTMean: 10 * time.Millisecond, SRTTMedian: 10 * time.Millisecond, SRTTMin: 10 * time.Millisecond}
+		if diff := cmp.Diff(want, b.Snapshot().Paths[eth]); diff != "" {
+			t.Errorf("figures of the network (-want +got):\n%s", diff)
+		}
+		want.SRTTMean, want.SRTTMedian, want.SRTTMin = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+		if diff := cmp.Diff(want, b.Snapshot().Destination(eth, remote)); diff != "" {
+			t.Errorf("figures of the destination (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[policy.PrefixID]time.Duration{eth: 20 * time.Millisecond}, b.Snapshot().Ended); diff != "" {
+			t.Errorf("what has ended (-want +got):\n%s", diff)
+		}
+		// Where a connection lives, only the minimum has those that have ended.
+		b.kernel.sockets = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 40, 1)}
+		b.kernel.ended = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 5, 3)}
+		b.wait(100 * time.Millisecond)
+		p := b.Snapshot().Paths[eth]
+		if p.Conns != 1 || p.SRTTMedian != 40*time.Millisecond || p.SRTTMin != 5*time.Millisecond {
+			t.Errorf("with a live connection: %+v", p)
+		}
+		b.kernel.sockets = nil
+		b.wait(endedSpan)
+		if e := b.Snapshot().Ended; len(e) != 0 {
+			t.Errorf("a second later %v have ended", e)
+		}
+		b.kernel.ended = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 7, 3)}
+		b.wait(100 * time.Millisecond)
+		if got := b.Snapshot().Of([]Prefix{{ID: eth, Stay: 1}}).Ended; len(got) != 0 {
+			t.Errorf("of a new attachment, %v have ended", got)
+		}
+		// The minimum expires as that of live connections does.
+		b.wait(History)
+		if got := b.Snapshot().Paths[eth].SRTTMin; got != 0 {
+			t.Errorf("ten minutes later the minimum is %v", got)
+		}
+	})
+}
+
+// However many connections end, what is kept of them is bounded.
+func TestEndedIsBounded(t *testing.T) {
+	st := newState(100*time.Millisecond, 4, nil, nil)
+	now := Instant{Wall: time.Now(), Up: time.Second}
+	st.set(now, &home)
+	for i := range 10 * maxEnded {
+		s := conn("10.0.1.2", "192.0.2.1", 10, 1)
+		s.Remote = netip.AddrFrom4([4]byte{192, 0, byte(i), 1}).As16()
+		st.ended(now, &s)
+	}
+	if p := st.paths[eth]; len(p.ended) != maxEnded || len(st.dests.index) != 4 {
+		t.Errorf("%d connections and %d destinations are kept", len(p.ended), len(st.dests.index))
+	}
+}
+
+// The kernel tells the figures of connections that live for less than a pass.
+func TestKernelTellsWhatEnded(t *testing.T) {
+	r := newEndedSockets()
+	t.Cleanup(func() { _ = r.Close() })
+	if err := r.Read(func(*tcpSocket) {}); err != nil {
+		t.Fatal(err)
+	}
+	local := netip.MustParseAddr("127.94.0.1")
+	for _, p := range connect(t, "tcp4", "127.94.0.1:0", "127.94.0.1", 3) {
+		_ = p.client.Close()
+		_ = p.server.Close()
+	}
+	for found := 0; found < 3; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, 10_000)
+		if n == 0 {
+			t.Fatalf("%d of 3 connections are told", found)
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
+		if err := r.Read(func(s *tcpSocket) {
+			if netip.AddrFrom16(s.Local).Unmap() == local && s.Sample.RTT > 0 {
+				found++
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A sampler knows the round-trip times of connections that have ended before any pass saw
+// them.
+func TestSamplerSeesShortConnections(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Skipf("no loopback interface: %v", err)
+	}
+	id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.95.0.0/16")}
+	snapshots := make(chan *Snapshot)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := New(Options{Interval: MinInterval, MaxInterval: -1, OnSnapshot: func(snap *Snapshot) {
+		select {
+		case snapshots <- snap:
+		case <-ctx.Done():
+		}
+	}}, nil)
+	s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: []netip.Addr{netip.MustParseAddr("127.95.0.1")}}})
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	// The sampler waits while a snapshot is not taken. So these connections live and end
+	// between two passes.
+	<-snapshots
+	for _, p := range connect(t, "tcp4", "127.95.0.1:0", "127.95.0.1", 3) {
+		for _, c := range []net.Conn{p.client, p.server} {
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+		}
+	}
+	deadline := time.After(10 * time.Second)
+	for {
+		select {
+		case snap := <-snapshots:
+			p := snap.Paths[id]
+			if p.Conns > 0 {
+				t.Fatal("a pass has seen the connections")
+			}
+			if snap.Ended[id] == 0 {
+				continue
+			}
+			if p.SRTTMin <= 0 || p.SRTTMin > time.Second || p.SampleTime.IsZero() {
+				t.Errorf("figures: %+v", p)
+			}
+			if got := snap.Destination(id, netip.MustParseAddr("127.0.0.77")); got.SRTTMin <= 0 {
+				t.Errorf("figures of 127.0.0.0/24: %+v", got)
+			}
+			return
+		case <-deadline:
+			t.Fatal("nothing is known of the connections")
+		}
+	}
+}
