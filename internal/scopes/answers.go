@@ -112,10 +112,14 @@ func (in *inputs) changed(v *mam.View) bool {
 // askAll asks about everything again.
 func (e *Engine) askAll() {
 	e.askUsual()
-	for _, k := range e.answers.own.Keys() { // from the oldest, so that the order stays
+	keys := e.answers.own.Keys() // from the oldest
+	for _, k := range slices.Backward(keys) { // those used last are needed first
 		if g, ok := e.answers.own.Peek(k); ok {
 			e.askOwn(g.scope, k, g.advice.Record.App)
 		}
+	}
+	for _, k := range keys {
+		e.answers.own.Get(k) // the order stays
 	}
 }
 
@@ -151,7 +155,7 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 		old.asked, old.advice = g.asked, g.advice
 		return
 	}
-	if err := e.table.SetUsual(u, g.answer); err != nil {
+	if err := e.makeRoom(func() error { return e.table.SetUsual(u, g.answer) }); err != nil {
 		e.problem("answer of scope "+s.Name, err)
 		return
 	}

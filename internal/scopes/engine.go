@@ -71,6 +71,7 @@ type Engine struct {
 	events     chan hook.Event
 	wait       sync.WaitGroup
 	classes    map[string]*class
+	retired    [2]retired // the second is the older one
 	lastID     uint32 // of scopes and classes
 	groups     map[uint64]*class
 	where      map[string]uint64 // groups by path
@@ -180,6 +181,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ticks.C:
 			e.held()
 		case <-used:
+			e.sweep()
 			e.refresh()
 			e.again()
 		case g := <-groups:
@@ -239,7 +241,7 @@ func (e *Engine) configure(w *wanted) {
 		return
 	}
 	before := e.scopes
-	e.scopes = nil
+	e.scopes, e.err = nil, nil
 	for i := range w.scopes {
 		e.lastID++
 		s, _ := compile(&w.scopes[i], e.lastID) // whoever reads the configuration shows the warnings
@@ -272,8 +274,7 @@ func (e *Engine) configure(w *wanted) {
 			return
 		}
 	}
-	e.answers.dropScopes(e.table, before)
-	e.err = nil
+	e.retired[0].scopes = append(e.retired[0].scopes, before...)
 }
 
 // pinsOf returns the directory for links, or "" if links are not to be kept.
@@ -304,7 +305,7 @@ func (e *Engine) open() (err error) {
 	if e.table, err = e.load(); err != nil {
 		return err
 	}
-	e.answers = newAnswers()
+	e.answers, e.retired = newAnswers(), [2]retired{}
 	e.aside = map[netip.Prefix]bool{}
 	e.classes, e.groups, e.where, e.full = map[string]*class{}, map[uint64]*class{}, map[string]uint64{}, map[string]uint64{}
 	e.events, e.stop = make(chan hook.Event, backlog), make(chan struct{})

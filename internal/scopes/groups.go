@@ -32,8 +32,38 @@ func (e *Engine) classify() {
 		}
 	}
 	for _, c := range old {
+		e.retired[0].classes = append(e.retired[0].classes, c)
+	}
+}
+
+// retired is what connections do not belong to any more. The kernel's programs look up group,
+// member and answer one after the other, and may be interrupted in between. So what they may
+// have found a moment ago stays for a while. Otherwise a connection would belong to another
+// scope or to none at the moment of a reload.
+type retired struct {
+	classes []*class
+	scopes  []*scope
+}
+
+// sweep removes what has been retired for a second at least. It is called each second.
+func (e *Engine) sweep() {
+	old := e.retired[1]
+	e.retired[0], e.retired[1] = retired{}, e.retired[0]
+	for _, c := range old.classes {
 		e.dropClass(c)
 	}
+	e.answers.dropScopes(e.table, old.scopes)
+}
+
+// makeRoom calls put, and once more if there is room only after what is retired is removed.
+func (e *Engine) makeRoom(put func() error) error {
+	err := put()
+	if !errors.Is(err, hook.ErrFull) {
+		return err
+	}
+	e.sweep()
+	e.sweep()
+	return put()
 }
 
 // group tells the kernel of one control group.
@@ -103,7 +133,7 @@ func (e *Engine) class(p *place) (*class, error) {
 		if m.scope != nil {
 			id, strict = m.scope.id, m.scope.Strict()
 		}
-		if err := e.table.SetMember(m.Member, id, strict); err != nil {
+		if err := e.makeRoom(func() error { return e.table.SetMember(m.Member, id, strict) }); err != nil {
 			e.dropClass(c)
 			return nil, err
 		}

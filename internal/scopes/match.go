@@ -19,7 +19,7 @@ type scope struct {
 	users []uint32
 	// none tells that the scope names users, and that none of them exists on the host.
 	none  bool
-	count Counts
+	count *Counts // shared by scopes of the same name in successive configurations
 	used  bool // the usual answer was used since the policy was last asked for it
 }
 
@@ -38,7 +38,7 @@ func lookUp(name string) (uint32, error) {
 
 // compile makes a scope from its configuration. The warnings are for people.
 func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
-	s = &scope{Scope: c, id: id}
+	s = &scope{Scope: c, id: id, count: &Counts{}}
 	for _, name := range c.Users {
 		uid, err := lookUp(name)
 		if err != nil {

@@ -99,7 +99,7 @@ func (e *Engine) current() State {
 		s.Hooks, s.Kept = e.attachment.Hooks(), e.attachment.Kept()
 	}
 	for _, x := range e.scopes {
-		state := ScopeState{Scope: x.Scope, Counts: x.count, Groups: slices.Sorted(slices.Values(byScope[x]))}
+		state := ScopeState{Scope: x.Scope, Counts: *x.count, Groups: slices.Sorted(slices.Values(byScope[x]))}
 		for _, u := range usuals(x.id) {
 			if g := e.answers.usual[u]; g != nil && e.table != nil {
 				d := &g.advice.Record

@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(dialerEnv); socket != "" {
 		os.Exit(serveDials(socket, os.Stdin, os.Stdout))
 	}
+	if address := os.Getenv(steadyEnv); address != "" {
+		os.Exit(serveSteadily(address, os.Stdin, os.Stdout))
+	}
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(stage.WithPrograms(func(dir string) int {
 		bin = dir
