@@ -43,7 +43,7 @@ func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	extended := l.features != 0
 	waiting := d.waitingLocked()
 	switch {
-	case !l.asked || !isLate(err),
+	case l.owed != 1 || !isLate(err),
 		extended && (ctx.Err() != nil || len(d.late)-waiting >= maxIdleLinks),
 		!extended && waiting >= maxLateAtOnce:
 		l.close()

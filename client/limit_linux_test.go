@@ -26,7 +26,7 @@ func TestLimit(t *testing.T) {
 			delay.Store(int64(takes))
 			begun := time.Now()
 			var ans wire.Message
-			err := l.exchange(t.Context(), begun.Add(limit), &wire.Message{Action: wire.ActionSocketConnectRequest}, &ans)
+			err := l.exchange(t.Context(), begun.Add(limit), &ans, &wire.Message{Action: wire.ActionSocketConnectRequest})
 			return time.Since(begun), err
 		}
 		for i, tt := range []struct{ limit, takes, pause time.Duration }{
@@ -43,8 +43,8 @@ func TestLimit(t *testing.T) {
 			}
 			time.Sleep(tt.pause * time.Millisecond)
 		}
-		if took, err := ask(50*time.Millisecond, 51*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || took != 50*time.Millisecond || !l.asked {
-			t.Errorf("late answer: %v after %v, outstanding %t", err, took, l.asked)
+		if took, err := ask(50*time.Millisecond, 51*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || took != 50*time.Millisecond || l.owed != 1 {
+			t.Errorf("late answer: %v after %v, %d outstanding", err, took, l.owed)
 		}
 		l.close()
 		time.Sleep(time.Second) // let the late answer end

@@ -25,7 +25,7 @@ type link struct {
 	id       uuid.UUID     // the connection's id, from the first answer
 	features wire.Features // what the daemon announced
 	calls    wire.Calls    // state of the request under way
-	asked    bool          // a request was sent and its answer not read
+	owed     int           // requests that were sent and whose answers were not read
 	met      bool          // a first answer was read, so features are known
 	broken   bool          // not to be used again
 	limit    limit
@@ -60,7 +60,7 @@ func (l *link) close() {
 // asking its policy. A daemon with extensions announces them in that answer.
 func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	var ans wire.Message
-	if err := l.exchange(ctx, deadline, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans); err != nil {
+	if err := l.exchange(ctx, deadline, &ans, &wire.Message{Action: wire.ActionErrorUnknownRequest}); err != nil {
 		return err
 	}
 	if l.broken {
@@ -69,25 +69,36 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// exchange sends req and reads its answer. After an error the caller must call giveUp.
-func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
-	req.Context.ID = l.id
-	req.Features = l.announce
-	out, _, err := req.AppendFit(l.out[:0])
-	if err != nil {
-		return fmt.Errorf("cannot encode the request: %w", err)
+// exchange sends req, and more behind it, and reads the answers into ans, of which the last
+// one stays. After an error the caller must call giveUp.
+//
+// All requests together must be short, so that the daemon, which answers the first one
+// before it reads on, never waits for this process to read while this process still writes.
+func (l *link) exchange(ctx context.Context, deadline time.Time, ans, req *wire.Message, more ...*wire.Message) error {
+	l.out = l.out[:0]
+	if err := l.encode(req); err != nil {
+		return err
 	}
-	l.out = out
+	for _, m := range more {
+		if err := l.encode(m); err != nil {
+			return err
+		}
+	}
 	turn := l.limit.begin(l.nc, deadline)
 	stop := context.AfterFunc(ctx, func() { l.limit.cancel(l.nc, turn) })
 	defer func() {
 		stop()
 		l.limit.end(l.nc)
 	}()
-	if _, err := l.nc.Write(out); err != nil {
+	if _, err := l.nc.Write(l.out); err != nil {
 		return err
 	}
-	l.calls, l.asked = req.Context.Calls, true
+	l.calls, l.owed = req.Context.Calls, 1+len(more)
+	for l.owed > 1 {
+		if err := l.receive(ans); err != nil {
+			return err
+		}
+	}
 	if err := l.receive(ans); !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !readable(l.nc) {
 		return err
 	}
@@ -97,13 +108,25 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 	return l.receive(ans)
 }
 
-// receive reads the answer to the request. It may be called again after an
+// encode appends m to what is sent.
+func (l *link) encode(m *wire.Message) error {
+	m.Context.ID = l.id
+	m.Features = l.announce
+	out, _, err := m.AppendFit(l.out)
+	if err != nil {
+		return fmt.Errorf("cannot encode the request: %w", err)
+	}
+	l.out = out
+	return nil
+}
+
+// receive reads the next answer. It may be called again after an
 // interruption.
 func (l *link) receive(ans *wire.Message) error {
 	if err := l.reader.Read(ans); err != nil {
 		return err
 	}
-	l.asked = false
+	l.owed--
 	id, ok := wire.AcceptID(l.id, l.calls, ans.Context.ID)
 	if !ok {
 		return errForeignID
@@ -111,7 +134,7 @@ func (l *link) receive(ans *wire.Message) error {
 	l.id = id
 	l.features = ans.Features
 	l.met = true
-	if l.reader.Buffered() > 0 {
+	if l.owed == 0 && l.reader.Buffered() > 0 {
 		l.broken = true // a daemon never sends anything unasked
 	}
 	return nil

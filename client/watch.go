@@ -118,7 +118,7 @@ func (w *watcher) wait(ctx context.Context) (list []Network, err error) {
 		}
 	}
 	var ans wire.Message
-	if err := w.link.exchange(ctx, deadline, w.request(w.link.features), &ans); err != nil {
+	if err := w.link.exchange(ctx, deadline, &ans, w.request(w.link.features)); err != nil {
 		return nil, err
 	}
 	if list, err = networksIn(w.link.features, &ans); err == nil {

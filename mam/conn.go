@@ -28,7 +28,8 @@ type conn struct {
 
 	msg      wire.Message  // the current request as received, later its answer
 	features wire.Features // announced by the client with the current request
-	out      []byte        // the answer, encoded
+	out      []byte        // the answer, encoded, behind those that are held back
+	held     int           // length of the answers at the start of out that are held back
 	rest     []byte        // the part of out that is not written yet
 	raw      syscall.RawConn
 	tryWrite func(fd uintptr) bool // c.writeSome as a value, made once to save allocations
@@ -47,6 +48,9 @@ func (c *conn) serve() {
 		now := time.Now()
 		c.unwatch(err == nil)
 		c.trace("request", &c.msg, err)
+		if (err != nil || c.msg.Action != wire.ActionReportRequest) && !c.flush() {
+			return
+		}
 		var bad *wire.Error
 		switch {
 		case err == nil:
@@ -362,7 +366,29 @@ func (m *Manager) features() wire.Features {
 	return ourFeatures
 }
 
-// send encodes c.msg and writes it in one piece. It returns false if the connection has
+// holds tells whether the answer at the end of c.out is held back, to be written together
+// with the next one. Clients send reports several at a time. To write each answer by itself
+// would wake the client for each, which costs both more than the report.
+func (c *conn) holds() bool {
+	return c.msg.Action == wire.ActionReportResponse && c.reader.Ready() && len(c.out) < keptAnswer
+}
+
+// flush writes the answers that are held back. It returns false if the connection has
+// ended.
+func (c *conn) flush() (goOn bool) {
+	if c.held == 0 {
+		return true
+	}
+	err := c.write(c.out[:c.held])
+	if c.rest, c.held = nil, 0; err != nil {
+		c.unread(err)
+		c.end()
+		return false
+	}
+	return true
+}
+
+// send encodes c.msg and writes it in one piece, unless it is held back. It returns false if the connection has
 // ended.
 func (c *conn) send() (goOn bool) {
 	msg := &c.msg
@@ -385,24 +411,29 @@ func (c *conn) send() (goOn bool) {
 		msg.Sockets = msg.Sockets[:0]
 	}
 	var err error
-	c.out, err = msg.Append(c.out[:0])
+	c.out, err = msg.Append(c.out[:c.held])
 	if errors.Is(err, wire.ErrTooLong) && len(msg.Context.Result) > 1 {
 		// The answer is too long. The addresses behind the first one are dropped first,
 		// because clients need them least.
 		msg.Context.Result = msg.Context.Result[:1]
-		c.out, err = msg.Append(c.out[:0])
+		c.out, err = msg.Append(c.out[:c.held])
 	}
 	if errors.Is(err, wire.ErrTooLong) && msg.Lease != nil {
 		msg.Lease = nil
-		c.out, err = msg.Append(c.out[:0])
+		c.out, err = msg.Append(c.out[:c.held])
 	}
 	if err != nil {
 		c.m.log.Debug("answer cannot be encoded", "pid", c.app.PID, "err", err)
 		msg = &wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: c.id}}
-		c.out, err = msg.Append(c.out[:0])
+		c.out, err = msg.Append(c.out[:c.held])
 	}
 	if err == nil {
 		c.trace("answer", msg, nil)
+		if c.holds() {
+			c.held = len(c.out)
+			return true
+		}
+		c.held = 0
 		if page := c.m.leases.page; page != nil && !c.handed && c.features&wire.FeatureLeases != 0 {
 			c.handed = true
 			err = c.writeWith(c.out, page.Rights())

@@ -32,6 +32,12 @@ func (r *Reader) Reset(src io.Reader) { *r = Reader{r: src, buf: r.buf} }
 // returned message.
 func (r *Reader) Buffered() int { return r.to - r.from }
 
+// Ready tells whether Read returns without reading from the stream.
+func (r *Reader) Ready() bool {
+	n, err := frame(r.buf[r.from:r.to], r.scan)
+	return n >= 0 || err != nil
+}
+
 // Read reads one message into m and overwrites all of m.
 //
 // The error is io.EOF if the stream ends before a message begins, and
