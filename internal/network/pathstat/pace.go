@@ -2,7 +2,8 @@ package pathstat
 
 import "time"
 
-// DefaultMaxInterval is the longest time between passes while nothing happens.
+// DefaultMaxInterval is the time between passes while nothing happens. After half a minute
+// of that it becomes four times as long.
 const DefaultMaxInterval = time.Second
 
 const (
@@ -13,6 +14,11 @@ const (
 	// quietPasses is the number of quiet passes in a row after which the sampler slows
 	// down.
 	quietPasses = 10
+	// restPasses is the number of further quiet passes, at the maximum, after which the
+	// sampler rests: the maximum is then restFactor times as long. Most hosts are idle most
+	// of the time, and each pass wakes a processor.
+	restPasses = 30
+	restFactor = 4
 	// costShare bounds the time for reading sockets. After a dump that took t, the next
 	// one comes no earlier than costShare*t later. So the host's number of connections
 	// does not determine the CPU time of this process.
@@ -22,13 +28,15 @@ const (
 // pace is the rule by which the sampler slows down. A pass is quiet if two things hold:
 // no connection of a managed prefix has appeared, vanished, sent or received a segment
 // since the last pass, and no managed link carried more than quietRate. After
-// quietPasses of them each further one doubles the interval, up to the maximum. Three
+// quietPasses of them each further one doubles the interval, up to the maximum. After
+// restPasses at the maximum the interval is restFactor times the maximum. Three
 // events return to the configured interval at once: a pass that is not quiet, a change
 // of prefixes, and Sampler.Wake.
 type pace struct {
 	base, max time.Duration
 	current   time.Duration
 	quiet     int
+	slowest   int // quiet passes at the maximum
 }
 
 func newPace(base, longest time.Duration) pace {
@@ -42,10 +50,16 @@ func (p *pace) after(quiet bool) time.Duration {
 		return p.current
 	}
 	p.quiet++
-	if p.quiet > quietPasses {
+	switch {
+	case p.slowest >= restPasses && p.max > p.base:
+		p.current = restFactor * p.max
+	case p.quiet > quietPasses:
 		p.current = min(2*p.current, p.max)
+	}
+	if p.current >= p.max {
+		p.slowest++
 	}
 	return p.current
 }
 
-func (p *pace) wake() { p.quiet, p.current = 0, p.base }
+func (p *pace) wake() { p.quiet, p.slowest, p.current = 0, 0, p.base }

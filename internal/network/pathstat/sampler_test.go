@@ -273,6 +273,20 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 			t.Errorf("gaps after Wake: %v", gaps)
 		}
 
+		// After half a minute at that pace the sampler rests. Wake ends that, too.
+		b.wait(40 * time.Second)
+		if gaps = b.wait(12 * time.Second); !slices.Equal(gaps, []time.Duration{4 * time.Second, 4 * time.Second, 4 * time.Second}) {
+			t.Errorf("gaps at rest: %v", gaps)
+		}
+		n = len(b.passes)
+		b.Wake()
+		if gaps = b.wait(100 * ms); len(b.passes) == n {
+			t.Errorf("no pass within 100 ms of Wake at rest")
+		}
+		if gaps = b.wait(500 * ms); len(gaps) < 4 {
+			t.Errorf("gaps after Wake at rest: %v", gaps)
+		}
+
 		// Traffic on a link keeps the pace up even if no connection changes.
 		b.wait(10 * time.Second)
 		for range 30 {

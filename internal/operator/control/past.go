@@ -22,9 +22,9 @@ const (
 	// pastChanges bounds the changes that are remembered.
 	pastChanges = 256
 	// pastGap is the number of missing samples up to which a gap is filled with the
-	// sample before it. The passes of an idle daemon are as far apart as samples, but
+	// sample before it. The passes of an idle daemon are up to four samples apart, but
 	// not exactly.
-	pastGap = 3
+	pastGap = 4
 )
 
 // Past remembers what the networks did in the last ten minutes, for [History]. Use
