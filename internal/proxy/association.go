@@ -76,27 +76,16 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 		local = netip.AddrPortFrom(source, 0).String()
 	}
 	pc, err := lc.ListenPacket(ctx, network, local)
-	if err != nil || i == 0 || !source.IsValid() || socks.SilentSince(ctx).IsZero() {
-		return pc, err
+	if err != nil {
+		return nil, err
 	}
-	// An answer on this network shows that the silence was the other network's fault.
-	moved := time.Now()
-	return &listening{pc.(*net.UDPConn), sync.OnceFunc(func() { dec.ReportAnswered(client.Candidate(i), time.Since(moved)) })}, nil
-}
-
-// listening is a socket that calls heard at the first datagram that arrives.
-type listening struct {
-	*net.UDPConn
-	heard func()
-}
-
-// ReadFrom is the method by which package socks receives.
-func (l *listening) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, from, err := l.UDPConn.ReadFrom(b)
-	if err == nil {
-		l.heard()
+	var heard func()
+	if i > 0 && source.IsValid() && !socks.SilentSince(ctx).IsZero() {
+		// An answer on this network shows that the silence was the other network's fault.
+		moved := time.Now()
+		heard = sync.OnceFunc(func() { dec.ReportAnswered(client.Candidate(i), time.Since(moved)) })
 	}
-	return n, from, err
+	return o.networks.listen(pc.(*net.UDPConn), source, heard), nil
 }
 
 // deviceOf returns the interface to bind a socket to, "" if there is none.

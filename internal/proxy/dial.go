@@ -25,16 +25,19 @@ type outgoing struct {
 	chooser *chooser
 	mistake func(*socks.Request, *mistake) // called with intents that cannot be read
 	manager attendance
+	// networks are those of the manager, for associations.
+	networks *networks
 }
 
 // newOutgoing makes an outgoing that asks a manager.
 func newOutgoing(daemon *client.Daemon, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
 	return &outgoing{
-		dialer:  &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial}},
-		plain:   &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial, KeepAlive: -1}},
-		chooser: c,
-		mistake: mistake,
-		manager: attendance{log: log},
+		dialer:   &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial}},
+		plain:    &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial, KeepAlive: -1}},
+		chooser:  c,
+		mistake:  mistake,
+		manager:  attendance{log: log},
+		networks: &networks{dialer: &client.Dialer{Daemon: daemon}},
 	}
 }
 
