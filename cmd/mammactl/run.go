@@ -44,6 +44,12 @@ program itself has bound to an address, an interface or a fixed port, and progra
 in network namespaces of their own. A datagram socket that is not connected is
 placed by the destination of its first datagram.
 
+A socket stays on the network that it was placed on, also when that one dies or a
+better one appears: the other end knows a connection, or a datagram socket, by the
+address that it has there. What the program opens next goes over a network that
+works. QUIC programs that open a new socket when the old one fails, as browsers do,
+go on that way.
+
 Without a mamma that answers, connections go as if nobody was there, which is said
 once. What the policy refuses of what is placed is refused always (connect fails
 with "Permission denied").
