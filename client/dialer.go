@@ -49,8 +49,8 @@ type Dialer struct {
 	// resolver, before the next one starts beside it. A negative value means not to
 	// wait. 0 means to adapt the delay to what the manager knows of the path (RFC 8305
 	// section 5): three times the round-trip time, but between 100 ms and 2 s, or 250
-	// ms if the time is unknown. A network in doubt gets 250 ms at most, and a resolver
-	// at least as much.
+	// ms if the time is unknown. A network in doubt gets 250 ms at most. A resolver
+	// gets 250 ms at least.
 	ConnectionAttemptDelay time.Duration
 
 	// ResolutionDelay is how long a candidate whose name is resolved waits for the name
@@ -87,8 +87,8 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 
 // DialContext connects to address, whose forms are those of net.Dialer. The manager is
 // asked for the networks tcp and udp (also with 4 or 6); others are dialled plainly.
-// InfoOf tells what was decided for the connection, whose methods are those of
-// *net.TCPConn or *net.UDPConn.
+// The connection has the methods of *net.TCPConn or *net.UDPConn, and InfoOf tells what
+// was decided for it.
 //
 // If the manager was asked and the dial fails, the error is a *DialError that lists
 // every attempt. Otherwise the error is net.Dialer's.
@@ -301,8 +301,8 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 			later = false
 		}
 	}
-	// If each candidate is dialled on its own, a connection by this one does not mean
-	// that those before it were slow.
+	// A connection by a later candidate usually means that those before were slow. It
+	// does not if each candidate is dialled on its own.
 	if o.conn != nil && (!p.target.sole || o.winner.index == FirstChoice) {
 		m := report(o.winner.index, o.waited, 0, addrPort(o.conn.LocalAddr()).Port())
 		if declined {

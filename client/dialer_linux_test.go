@@ -176,8 +176,8 @@ func TestDialUnbindsUnreachable(t *testing.T) {
 	}
 }
 
-// A network's address cannot reach loopback. Whoever has resolved the name, no attempt
-// waits for such an address.
+// A network's address cannot reach loopback. No attempt waits for such an address, no
+// matter who has resolved the name.
 func TestDialLoopbackUnbound(t *testing.T) {
 	s := startServer(t)
 	for _, original := range []bool{false, true} {

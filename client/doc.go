@@ -21,11 +21,12 @@
 // why a dial went plain; [Daemon.PlainDials] and mammactl status tell how many did.
 //
 // Then the resolver of the chosen network resolves the name. The connection is bound to
-// the suggested source address, and to the interface if the manager says that the address
-// alone is not enough. If the connection fails, or is slow (RFC 8305), the alternates that
-// the manager has named are raced against it, and in the end a plain dial. If a resolver
-// is slow, the race goes on in the same way. What counts as slow depends on what the
-// manager knows of the path. The manager is told how the connection came about.
+// the suggested source address, and to the interface if the manager says that the
+// address alone is not enough. If the connection fails, or is slow (RFC 8305), the
+// alternates that the manager has named are raced against it, and in the end a plain
+// dial. If a resolver is slow, the race goes on in the same way. The manager's
+// knowledge of the path decides how slow is too slow. The manager is told how the
+// connection came about.
 //
 // The package also speaks to the daemon of the Socket Intents prototype. One exchange
 // then brings both decision and addresses, and there are no alternates.

@@ -13,8 +13,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// What a program knows of its datagrams is reported as it is, with the network and both
-// addresses; only to a manager that takes it, and only if it makes sense.
+// The report holds the program's figures unchanged, with the network and both
+// addresses. It goes only to a manager that takes such reports, and only if the figures
+// make sense.
 func TestReportFlow(t *testing.T) {
 	const ms = time.Millisecond
 	s := udpServer(t)

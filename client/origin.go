@@ -10,7 +10,8 @@ import (
 
 // Origin says for whom a connection is made, if not for the process that makes it. A
 // proxy, for instance, names its client. The manager shows the Origin beside the
-// decision. It does not rely on it, because anybody can claim anything.
+// decision. The manager does not rely on the Origin, because anybody can claim
+// anything.
 type Origin struct {
 	UID     uint32 // UnknownUID if it is not known; zero is root
 	PID     uint32 // 0 if it is not known
@@ -26,8 +27,8 @@ const UnknownUID = 0xffffffff
 
 type originKey struct{}
 
-// WithOrigin returns a context that carries o for the connections that are
-// dialled with it. It replaces what ctx carried.
+// WithOrigin returns a context that carries o for the connections that are dialled with
+// it. The new Origin replaces one that ctx carried.
 func WithOrigin(ctx context.Context, o Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, o)
 }

@@ -339,25 +339,25 @@ func (c *PacketConn) notice() {
 	}
 }
 
-// WriteTo is that of a net.UDPConn, but for errors of a network that is gone.
+// WriteTo works as that of a net.UDPConn, but hides errors of a network that is gone.
 func (c *PacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	n, err := c.UDPConn.WriteTo(b, to)
 	return c.wrote(n, len(b), err)
 }
 
-// WriteToUDP is that of a net.UDPConn, but for errors of a network that is gone.
+// WriteToUDP works as that of a net.UDPConn, but hides errors of a network that is gone.
 func (c *PacketConn) WriteToUDP(b []byte, to *net.UDPAddr) (int, error) {
 	n, err := c.UDPConn.WriteToUDP(b, to)
 	return c.wrote(n, len(b), err)
 }
 
-// WriteToUDPAddrPort is that of a net.UDPConn, but for errors of a network that is gone.
+// WriteToUDPAddrPort works as that of a net.UDPConn, but hides errors of a network that is gone.
 func (c *PacketConn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	n, err := c.UDPConn.WriteToUDPAddrPort(b, to)
 	return c.wrote(n, len(b), err)
 }
 
-// WriteMsgUDP is that of a net.UDPConn, but for errors of a network that is gone.
+// WriteMsgUDP works as that of a net.UDPConn, but hides errors of a network that is gone.
 func (c *PacketConn) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
 	n, oobn, err = c.UDPConn.WriteMsgUDP(b, oob, to)
 	if err = c.sent(err); err == nil {
@@ -366,7 +366,7 @@ func (c *PacketConn) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, e
 	return n, oobn, err
 }
 
-// WriteMsgUDPAddrPort is that of a net.UDPConn, but for errors of a network that is gone.
+// WriteMsgUDPAddrPort works as that of a net.UDPConn, but hides errors of a network that is gone.
 func (c *PacketConn) WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
 	n, oobn, err = c.UDPConn.WriteMsgUDPAddrPort(b, oob, to)
 	if err = c.sent(err); err == nil {
@@ -512,7 +512,8 @@ func (c *PacketConn) watch() {
 				c.told = list
 				c.mu.Unlock()
 			case <-kernel:
-				// What failed a moment ago may work now. If it does not, the next write says so.
+				// A network that failed a moment ago may work now. If it does not, the
+				// next write says so.
 				if c.checkLocal() == nil {
 					c.failing.Store(nil)
 				}

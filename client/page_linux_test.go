@@ -52,7 +52,7 @@ func TestInterruptedReads(t *testing.T) {
 		if part == len(b)-1 {
 			break
 		}
-		// What came is taken before the next interruption.
+		// The reader takes the bytes that have come before it is interrupted again.
 		_ = near.SetReadDeadline(time.Now().Add(time.Millisecond))
 		if err := r.Read(&m); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("%v", err)

@@ -114,7 +114,7 @@ func TestWaitFollowsAnswers(t *testing.T) {
 		if took, err := ask("after", query); err != nil || took != 200*ms {
 			t.Errorf("after a late answer: %v after %v", err, took)
 		}
-		// What takes longer than any connection waits is left alone.
+		// An answer that takes longer than any connection would wait is given up.
 		s.takes(0, 5*time.Second)
 		if took, err := ask("stuck", intent.Set{}); err == nil || took != 500*ms {
 			t.Errorf("stuck: %v after %v", err, took)

@@ -16,8 +16,8 @@ type socketSet struct {
 	making  int     // number of these whose connection is being made
 }
 
-// place is the right to use a connection of a set; until admitted is closed, a wait
-// for that right. Whoever has a place hands it to the socket, or gives it back (leave).
+// place is the right to use a connection of a set; until admitted is closed, a wait for
+// that right. The holder of a place hands it to the socket, or gives it back (leave).
 type place struct {
 	target target
 	key    setKey

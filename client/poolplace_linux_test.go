@@ -68,7 +68,7 @@ func claim(t *testing.T, q *Pending, wantExisting bool) *Conn {
 	return s
 }
 
-// Who comes when a set is full waits for its turn, and the daemon is asked then.
+// A caller that finds the set full waits for its turn. The daemon is asked after that.
 func TestPoolMaxPerSet(t *testing.T) {
 	one, other := startServer(t), startServer(t)
 	p, f := startPool(t, reuseFirst)

@@ -8,8 +8,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// What a Pool's connection has transferred is reported when its use ends, separately
-// for each use.
+// A Pool reports the bytes of a connection when its use ends, separately for each use.
 func TestPoolReportsTransfers(t *testing.T) {
 	srv := startServer(t)
 	p, f := startPool(t, func(m *wire.Message) bool {

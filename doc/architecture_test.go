@@ -304,7 +304,7 @@ var cuts = map[string]string{
 	"internal/process/systembus/frames.go": "the message says how long it is",
 }
 
-// What is too long is an error, and is not cut silently.
+// Input that is too long is an error, and is not cut silently.
 func TestNothingIsCutSilently(t *testing.T) {
 	cmd := exec.Command("git", "ls-files", "*.go")
 	cmd.Dir = ".."

@@ -193,7 +193,8 @@ func original(t *testing.T) map[string][]string {
 	return all
 }
 
-// unmapped gives the names that no row of a table names, and no pattern of one fits.
+// unmapped returns the names that have no row in a table: neither a row with the name,
+// nor one with a pattern that fits.
 func unmapped(text string, names []string) (list []string) {
 	rows := first(text)
 	for _, name := range names {
@@ -207,8 +208,8 @@ func unmapped(text string, names []string) (list []string) {
 	return list
 }
 
-// What the original had has a row that names it, or a pattern that it fits; and a row that
-// is taken away is missed.
+// Each part of the original has a row that names it, or a pattern that it fits. The
+// test notices if a row is taken away.
 func TestMappingNames(t *testing.T) {
 	b, err := os.ReadFile("../MAPPING.md")
 	if err != nil {

@@ -47,7 +47,7 @@ func ExampleParse() {
 	// intent category: "video" is neither a number nor one of query, bulktransfer, controltraffic, keepalives, stream
 }
 
-// What a context carries holds for the connections that are dialled with it.
+// Intents in a context hold for the connections that are dialled with it.
 func ExampleNewContext() {
 	ctx := intent.NewContext(context.Background(), intent.Set{}.WithTimeliness(intent.TimelinessInteractive))
 	fmt.Println(intent.FromContext(ctx))

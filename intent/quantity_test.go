@@ -72,7 +72,7 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-// What time.ParseDuration reads, ParseDuration reads alike.
+// ParseDuration returns the same as time.ParseDuration for each text that both accept.
 func FuzzParseDuration(f *testing.F) {
 	for _, text := range []string{"1h30m", "-1.5s", "7d", "1d-5h", "+0", "\u00b5s"} {
 		f.Add(text)

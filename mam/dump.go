@@ -16,10 +16,9 @@ import (
 // WriteDump writes the state that the daemon shows on SIGUSR1: prefixes, interfaces and
 // the policy, then a summary of the measurements of all interfaces but loopback
 // (doc/original/daemon.md section 15). Measurements have the names that they had in the
-// Socket Intents prototype. Their types and units are the real ones. What was not
-// measured has no line. Ages
-// are relative to now. The prefixes in others are not managed; they come last and are
-// marked. An error is one of writing to w.
+// Socket Intents prototype. Their types and units are the real ones. A figure that was
+// not measured has no line. Ages are relative to now. The prefixes in others are not
+// managed; they come last and are marked. An error is one of writing to w.
 func (v *View) WriteDump(w io.Writer, now time.Time, others ...*policy.Prefix) error {
 	d := dump{out: bufio.NewWriter(w), now: now, others: others}
 	d.state(v)

@@ -117,8 +117,8 @@ odd 70000/tcp
 	}
 }
 
-// What does not fit is not read as something else: not the part of a line as an entry with
-// another port, and not a name in the part that is not read as one that does not exist.
+// A line that is too long is not misread: a part of it does not become an entry with
+// another port, and a name in the rest does not count as one that does not exist.
 func TestServicesFileTooLong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "services")
 	text := "first 79/tcp\n"

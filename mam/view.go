@@ -124,8 +124,8 @@ type Connections interface {
 	Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections
 }
 
-// Told is what services of the host say about a prefix, and which service says it. What
-// the kernel says and what is measured is not part of it. The zero value means that no
+// Told is what services of the host say about a prefix, and which service says it. It
+// does not cover what the kernel says or what is measured. The zero value means that no
 // service says anything.
 type Told struct {
 	// Cost and Resolvers name the services that the prefix's cost and its own resolvers

@@ -12,7 +12,8 @@ import (
 
 const (
 	// rankEvery is how often the policy is asked whether another network has become
-	// better for those who wait for it: not each time that something was measured.
+	// better for the clients that wait for that. The policy is not asked at each new
+	// measurement.
 	rankEvery = time.Second
 	// leastWait bounds how often a client has figures: they are measured no more often.
 	leastWait = 100 * time.Millisecond

@@ -18,8 +18,8 @@ var leasing = []string{
 	"adaptive", "earliest_arrival", "earliest_arrival_free_or_busy", "earliest_arrival_static", "filesize", "intents", "sample", "score", "threshold",
 }
 
-// TestLeasesHold draws a request, and then others for which its lease says the same. If
-// the policy is asked about these all the same, it decides as the lease says.
+// TestLeasesHold draws a request, and then others for which its lease says the same.
+// The policy, if it is asked about these, must decide as the lease says.
 func TestLeasesHold(t *testing.T) {
 	for _, name := range leasing {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +59,8 @@ func TestLeasesHold(t *testing.T) {
 					}
 					decided := p.Choose(again)
 					equal(t, first, decided)
-					// What adaptive has placed elsewhere ends after a while, which may
-					// change the order of the alternates.
+					// Transfers that adaptive has placed elsewhere end after a while,
+					// which may change the order of the alternates.
 					if name != "adaptive" && !slices.Equal(first.Alternates, decided.Alternates) {
 						t.Fatalf("leased alternates %s, decided %s", policytest.Names(first.Alternates), policytest.Names(decided.Alternates))
 					}

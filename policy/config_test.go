@@ -178,7 +178,7 @@ func TestDecodeLenient(t *testing.T) {
 	}
 }
 
-// What was decoded shares no memory with the configuration.
+// A decoded value shares no memory with the configuration.
 func TestDecodeCopiesLists(t *testing.T) {
 	c := Config{Settings: []Setting{{Name: "list", List: []string{"a"}, Constant: true}}}
 	var got testOptions

@@ -26,8 +26,9 @@ const (
 	// before.
 	steadyReads = 8
 	steadyGap   = 100 * time.Millisecond
-	// recently is for how long at least the longest gap of a flow counts, and twice that at
-	// most: a moment in which the host was busy must not make everything later slow.
+	// recently is for how long the longest gap of a flow counts: at least this long,
+	// and at most twice. The limit is there because a moment in which the host was busy
+	// must not make every later decision slow.
 	recently = time.Second
 	// leastGap is the least time for which a steady flow may stop. An application may
 	// be the cause as well as a network.

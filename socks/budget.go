@@ -20,9 +20,9 @@ func (b *budget) give(n int64) { b.taken.Add(-n) }
 
 const (
 	// A header takes freeHead bytes at most from nobody, and nearly all headers take
-	// less. What a header takes beyond that, with all that is made of it, comes from a
-	// budget that all connections share. The budget has headOfConn bytes for each
-	// connection that the Config allows, and leastHeads bytes at least.
+	// less. Memory that a header takes beyond that, with all that is made of the
+	// header, comes from a budget that all connections share. The budget has headOfConn
+	// bytes for each connection that the Config allows, and leastHeads bytes at least.
 	freeHead   = 8 << 10
 	headOfConn = 4 << 10
 	leastHeads = 8 << 20

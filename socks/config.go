@@ -94,8 +94,8 @@ type Config struct {
 
 	Hooks Hooks
 
-	// Logger gets messages for the operator. What clients do is not logged, but
-	// reported to Hooks. nil means to log nothing.
+	// Logger gets messages for the operator. The Hooks are told what clients do. It is
+	// not logged. nil means to log nothing.
 	Logger *slog.Logger
 
 	// These are for tests; 0 means the default.

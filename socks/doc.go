@@ -8,7 +8,7 @@
 // connect. The zero Config serves everybody who can reach the listener, so a Server
 // with it should listen on loopback addresses only.
 //
-// What is served:
+// The server handles these requests:
 //
 //   - CONNECT. Data is relayed both ways. Each direction ends on its own, and a reset
 //     is passed on as a reset;

@@ -229,8 +229,8 @@ func TestHTTPKeptConnectionCloses(t *testing.T) {
 	}
 }
 
-// What a server has sent arrives at once. It also arrives if the server then breaks
-// off.
+// Bytes that a server has sent arrive at once. It also arrives if the server then
+// breaks off.
 func TestHTTPStreams(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 100000", "Transfer-Encoding: chunked", "A: b"} {
 		for _, resets := range []bool{false, true} {

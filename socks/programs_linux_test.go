@@ -102,7 +102,7 @@ func TestCurl(t *testing.T) {
 	for _, tt := range []struct {
 		name, scheme, want string
 	}{
-		// What curl prints and its exit status show which reply it got.
+		// The output of curl and its exit status show which reply it got.
 		{"socks5", "socks5h", "(5)"}, {"socks4", "socks4a", "91"}, {"connect", "http", "502"},
 	} {
 		t.Run("refused by "+tt.name, func(t *testing.T) {

@@ -14,8 +14,8 @@ const (
 	maxUDPNames = 64
 	udpNameTTL  = 30 * time.Second
 
-	// Datagrams for a name wait while the name is looked up. What is beyond these
-	// bounds is dropped, so that a client cannot take memory without end.
+	// Datagrams for a name wait while the name is looked up. Datagrams beyond these
+	// bounds are dropped, so that a client cannot take memory without end.
 	maxUDPWaiting      = 16        // datagrams for one name
 	maxUDPWaitingBytes = 128 << 10 // of all names together
 	// maxUDPLookUps is how many names are looked up at the same time, each by a

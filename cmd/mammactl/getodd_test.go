@@ -156,8 +156,8 @@ func TestGetKeepsNoPassword(t *testing.T) {
 	}
 }
 
-// What net/http logs about a server is not shown, because it contains bytes from the
-// server.
+// The messages that net/http logs about a server are not shown, because they contain
+// bytes from the server.
 func TestLogIsNotShown(t *testing.T) {
 	var logged bytes.Buffer
 	log.SetOutput(&logged)

@@ -158,8 +158,8 @@ func mustBeDirect(name string, err error) bool {
 }
 
 // openLocked opens a part, or makes it, and locks it. Another process may give the file
-// its final name, or remove it, between the two. What is locked then is no part any more,
-// but perhaps a complete file, and must not be written to.
+// its final name, or remove it, between the two. The locked file is then no part any
+// more. It may be a complete file, and must not be written to.
 func openLocked(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)

@@ -95,7 +95,7 @@ func TestGetResumesRefused(t *testing.T) {
 	}
 }
 
-// What has come of another URL is overwritten only if the user wants that.
+// A part of another URL is overwritten only if the user wants that.
 func TestGetLeavesPartOfAnotherURL(t *testing.T) {
 	s := startShelf(t, 4000, false)
 	file := filepath.Join(t.TempDir(), "got")

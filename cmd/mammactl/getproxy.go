@@ -33,7 +33,7 @@ func proxies(c *httpproxy.Config) func(*http.Request) (*url.URL, error) {
 		if proxy, err = wanted(r.URL); proxy == nil || err != nil {
 			return nil, err
 		}
-		// What the variable holds may be a password, and is not shown.
+		// The variable's value is not shown, because it may hold a password.
 		return nil, &proxyError{fmt.Errorf("$%s_proxy is no URL of a proxy", r.URL.Scheme)}
 	}
 }

@@ -128,8 +128,8 @@ func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
 }
 
 // keptNotes tells how old figures are that were measured when the host was attached to
-// the same access point, gateway or operator before. What is measured now is of the last
-// 10 minutes.
+// the same access point, gateway or operator before. Figures that are measured now are
+// of the last 10 minutes.
 func keptNotes(notes *strings.Builder, p *control.Prefixes) {
 	const recentMS = 10 * 60 * 1000
 	for i := range p.Prefixes {
@@ -158,8 +158,8 @@ func costOf(p *control.Prefix) string {
 	}
 }
 
-// factNotes lists what services of the host say about each interface. What is the same
-// for both families is listed once.
+// factNotes lists what services of the host say about each interface. Lines that are
+// the same for both families are shown once.
 func factNotes(notes *strings.Builder, p *control.Prefixes) {
 	told := map[string]bool{}
 	for i := range p.Prefixes {

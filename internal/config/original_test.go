@@ -158,8 +158,8 @@ func TestOriginalGrammar(t *testing.T) {
 		},
 		{"strange length", `policy "p"; prefix 10.0.0.1/64 {};`, "policy p\n10.0.0.1/32\n", []string{"f:1,29-31: 64 is no length of a prefix (it is ignored)"}},
 
-		// What doc/original/daemon.md 12.5 lists and this package accepts; the rest of
-		// its rows are errors, in testdata/errors.
+		// These are the rows of doc/original/daemon.md 12.5 that this package accepts.
+		// The other rows are errors, in testdata/errors.
 		{
 			"no semicolon before a block", `policy "p" { set a 1; } prefix 10.0.0.1/24 { enabled 1; };`, "policy p [a=1]\n10.0.0.1/32 enabled=true\n",
 			[]string{"f:1,25-31: a semicolon is missing after the block before `prefix`"},

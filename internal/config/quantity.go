@@ -16,7 +16,8 @@ type Bytes uint64
 // parseBytes reads the text.
 func (b Bytes) String() string { return intent.FormatSize(int64(min(b, math.MaxInt64))) }
 
-// minBudget is the least that anybody means. Whoever writes 5 does not mean five bytes.
+// minBudget is the least that anybody means. An author who writes 5 does not mean five
+// bytes.
 const minBudget Bytes = 1000
 
 // parseBytes reads an amount as intent.ParseSize does.

@@ -6,9 +6,10 @@ import (
 	"os"
 )
 
-// ReadFile reads the file at path, but no more than most bytes. Whoever gets most has to
-// take the file for too long. A FIFO is read once somebody writes to it, which may be never:
-// when ctx ends, so does the wait, and ReadFile returns the error of ctx.
+// ReadFile reads the file at path, but no more than most bytes. A caller that gets most
+// bytes must treat the file as too long. A FIFO is read once somebody writes to it,
+// which may be never: when ctx ends, so does the wait, and ReadFile returns the error
+// of ctx.
 func ReadFile(ctx context.Context, path string, most int64) ([]byte, error) {
 	type content struct {
 		text []byte

@@ -87,7 +87,7 @@ func TestInit(t *testing.T) {
 	if diff := cmp.Diff(want, summary(c)); diff != "" {
 		t.Errorf("(-want +got)\n%s\n%s", diff, text)
 	}
-	// What stands in the comments can be switched on.
+	// The settings in the comments can be switched on.
 	uncommented := regexp.MustCompile(`(?m)^  # `).ReplaceAllString(text, "  ")
 	mustParse(t, uncommented)
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Block is a prefix or interface block. What it does not set is nil, empty or invalid.
+// Block is a prefix or interface block. A setting that it does not give is nil, empty
+// or invalid.
 type Block struct {
 	// Prefix is the network of a prefix block; its address may have bits beyond the
 	// mask. If a block names only an address, Prefix has full length. It is invalid in
@@ -106,11 +107,11 @@ type PrefixSettings struct {
 }
 
 // Settings merges, setting by setting, the blocks that apply to prefix p on an
-// interface. If two blocks give the same setting, the more specific one counts: a
-// prefix block over an interface block, a longer prefix over a shorter one, an
-// interface name over a pattern, a longer pattern over a shorter one, and of equal ones
-// the later. A named network is enabled, unless the most specific block with "enabled"
-// says otherwise.
+// interface. If two blocks give the same setting, the more specific one counts. A
+// prefix block is more specific than an interface block, a longer prefix than a shorter
+// one, an interface name than a pattern, and a longer pattern than a shorter one. Of
+// equal blocks the later one counts. A named network is enabled, unless the most
+// specific block with "enabled" says otherwise.
 //
 // In the original grammar a block applies to the prefix that contains its address. It
 // replaces everything that earlier blocks said about that prefix, apart from "enabled".

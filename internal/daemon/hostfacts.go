@@ -114,8 +114,8 @@ func (m *managed) hear(facts *hostfacts.Facts) {
 }
 
 // inherit makes VPNs cost what the network below them costs: their packets travel
-// there, and services say about tunnels mostly nothing. What the configuration or a
-// service says about the VPN itself wins.
+// there, and services say about tunnels mostly nothing. A statement of the
+// configuration or of a service about the VPN itself has precedence.
 func inherit(list []managed, nets *netmon.Snapshot, facts *hostfacts.Facts) {
 	below := carrier(nets, facts)
 	if below == nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// What services of the host say counts if the configuration says nothing.
+// Statements of the host's services count if the configuration says nothing.
 func TestFactsDecide(t *testing.T) {
 	facts := hostfacts.NewFacts(map[string]hostfacts.Link{
 		"wlan0": {Metered: hostfacts.MeteredGuessYes, Connectivity: hostfacts.ConnectivityPortal, Connectivity6: hostfacts.ConnectivityFull},
@@ -61,7 +61,8 @@ func TestFactsDecide(t *testing.T) {
 	}
 }
 
-// The gateway that measurements belong to is shown. What services name is theirs to show.
+// The gateway that measurements belong to is shown. An attachment that a service names
+// is not, because the service's own facts show that.
 func TestGatewayIsTold(t *testing.T) {
 	s := laptop()
 	list := manage(parse(t, "auto = true"), netmon.NewSnapshot(s), nil)

@@ -24,12 +24,12 @@ const (
 )
 
 // Rating returns the transmission rating R of a path with the given delay from mouth to
-// ear, in one direction. loss is the share of packets that are lost or come too late to be
-// heard, from 0 to 1. burst tells how loss comes in bursts: it is the mean length of the
-// bursts over the mean length of those of independent losses, and 1 if losses are
-// independent. The rating is 0 at least, and 93.2 at best. Above 80 people are satisfied,
-// and below 50 nearly all are dissatisfied (ITU-T G.109). What is out of range counts as
-// the nearest value within.
+// ear, in one direction. loss is the share of packets that are lost or come too late to
+// be heard, from 0 to 1. burst tells how loss comes in bursts: it is the mean length of
+// the bursts over the mean length of those of independent losses, and 1 if losses are
+// independent. The rating is 0 at least, and 93.2 at best. Above 80 people are
+// satisfied, and below 50 nearly all are dissatisfied (ITU-T G.109). A value out of
+// range counts as the nearest one within.
 func Rating(delay time.Duration, loss, burst float64) float64 {
 	if !(loss > 0) {
 		loss = 0

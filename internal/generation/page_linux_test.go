@@ -48,7 +48,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// What a client gets it can read, and nothing else.
+// A client can read the page that it gets, and can do nothing else with it.
 func TestPageIsReadOnlyForOthers(t *testing.T) {
 	o := made(t)
 	fd := int(o.file.Fd())
@@ -108,7 +108,7 @@ func TestPageCannotBeWrittenAround(t *testing.T) {
 		}
 		_ = mem.Close()
 	}
-	// Who runs as the daemon's user owns the file, and may change its mode.
+	// A process of the daemon's user owns the file, and may change its mode.
 	if err := unix.Fchmod(fd, 0o666); err == nil {
 		for _, flags := range []int{os.O_WRONLY, os.O_RDWR} {
 			f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), flags, 0)

@@ -71,7 +71,7 @@ func inherited(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inherited"), nil
 }
 
-// The letters stand for calls on the child's command line.
+// Each letter stands for one kind of calls on the child's command line.
 const callLetters = "cmsro"
 
 func formatCalls(c notify.Calls) string {

@@ -233,8 +233,8 @@ func (p *placer) hear(c *net.UnixConn, pid int) {
 	say(c, answer{})
 }
 
-// admit tells whether this run can do what an inner run asks for. What is required of
-// the announcing process stays so.
+// admit tells whether this run can do what an inner run asks for. The requirements for
+// the announcing process stay in force.
 func (p *placer) admit(o *Options, pid int) error {
 	if p.optionsOf(caller{pid: pid}).Require {
 		o.Require = true

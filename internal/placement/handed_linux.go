@@ -12,7 +12,8 @@ import (
 )
 
 // holdsAlready checks the sockets that a process has before it becomes a program from
-// which something is required. What they are connected to was not decided about.
+// which something is required. Nobody has decided about the destination that they are
+// connected to.
 func (p *placer) holdsAlready(o *Options, pid int) error {
 	s, err := newGuest(*o, p.say)
 	if err != nil {
@@ -147,8 +148,8 @@ func (p *placer) streams(c notify.Call) bool {
 		placeable(family, typ, protocol)
 }
 
-// option refuses options by which what was decided about would leave elsewhere. What is
-// set before counts when it is decided.
+// option refuses options by which what was decided about would leave elsewhere. An
+// option that was set before counts in the decision.
 func (p *placer) option(l *notify.Listener, c notify.Call) error {
 	if !p.holding() {
 		return nil

@@ -16,7 +16,8 @@ import (
 )
 
 // With Options.Require nothing leaves by another network than the one that the manager
-// has chosen. What follows is about sockets and calls that are left alone otherwise.
+// has chosen. The functions below are about sockets and calls that are left alone
+// otherwise.
 
 // refusal is the reason for refusing a call.
 type refusal struct {

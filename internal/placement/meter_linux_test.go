@@ -10,7 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
-// A connection is looked at until it ends, less and less often. What it carried is learnt.
+// A connection is looked at until it ends, less and less often. The number of its bytes
+// is learnt.
 func TestMeter(t *testing.T) {
 	remote := netip.MustParseAddrPort("192.0.2.1:443")
 	for _, tt := range []struct {
@@ -84,7 +85,7 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// What connections carried that are open when the programs end is learnt, too.
+// The bytes of connections that are open when the programs end are learnt, too.
 func TestOpenConnectionsAreLearntAtTheEnd(t *testing.T) {
 	learner := habits.New(habits.Defaults())
 	m := &meter{wake: make(chan struct{}, 1), get: func(_, _ netip.AddrPort, _ uint64) (sockdiag.Socket, error) {

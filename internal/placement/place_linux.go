@@ -486,9 +486,9 @@ func interfaceOf(a netip.Addr) string {
 // at again, and found to be bound.
 const maxPlaced = 65536
 
-// known tells whether the socket was decided about before, and placed then. That happens
-// because the kernel may report the same call twice, and because a program sends many
-// datagrams from one socket.
+// known tells whether the socket was decided about before, and whether it was placed
+// then. That happens because the kernel may report the same call twice, and because a
+// program sends many datagrams from one socket.
 func (p *placer) known(cookie uint64) (placed, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -88,8 +88,8 @@ type stated struct {
 // newStated reads the rules of o, and what earlier runs have learnt.
 func newStated(o Options, say *speaker) (*stated, error) { return state(o, say, false) }
 
-// newGuest is newStated for a run inside this one. What such a run learns stays in
-// memory. It may be in a sandbox, and this process would otherwise read and replace a
+// newGuest is newStated for a run inside this one. Such a run keeps in memory what it
+// learns. It may be in a sandbox, and this process would otherwise read and replace a
 // file for it with rights that it lacks.
 func newGuest(o Options, say *speaker) (*stated, error) { return state(o, say, true) }
 

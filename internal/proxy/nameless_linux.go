@@ -22,7 +22,7 @@ import (
 )
 
 // maxProcText bounds how much is read of a process's own description, and of its
-// configuration. What is longer counts as something that cannot be read.
+// configuration. A longer text counts as one that cannot be read.
 const maxProcText = 1 << 20
 
 // offersBlindly tells whether a process always offers a name and a password, as tsocks

@@ -104,8 +104,8 @@ func (p *Proxy) Reload(ctx context.Context) error {
 	return p.adoptLocked(c)
 }
 
-// adoptLocked applies c to the clients that connect from now on. What can fail is
-// done first, so that an error leaves the old settings in use.
+// adoptLocked applies c to the clients that connect from now on. Steps that can fail
+// come first, so that an error leaves the old settings in use.
 func (p *Proxy) adoptLocked(c *settings) error {
 	var auth socks.Authenticator
 	if c.known != nil {

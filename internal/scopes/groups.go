@@ -93,8 +93,9 @@ func (e *Engine) group(path string, id uint64) {
 	e.groups[id], e.where[path] = c, id
 }
 
-// again tells the kernel of groups that were refused for lack of room, if others have made
-// room since. Whoever makes and removes groups all the time does not keep it busy.
+// again tells the kernel of groups that were refused for lack of room, if others have
+// made room since. A user who makes and removes groups all the time does not keep it
+// busy.
 func (e *Engine) again() {
 	begin := time.Now()
 	if !e.tree.freed || begin.Before(e.nextAgain) {

@@ -41,8 +41,8 @@ func needsDestroy(t *testing.T, c *Conn) {
 	}
 }
 
-// A connection that is destroyed ends at once with an error; only that one, and not another
-// one that has come to have its addresses.
+// A connection that is destroyed ends at once with an error. A later connection with
+// the same addresses is not destroyed in its place.
 func TestDestroy(t *testing.T) {
 	c := dial(t)
 	needsDestroy(t, c)

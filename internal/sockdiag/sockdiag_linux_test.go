@@ -74,7 +74,8 @@ func TestGet(t *testing.T) {
 		if _, err := client.Write(make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
-		// What came back in order acknowledges what went before it.
+		// Bytes that came back in order acknowledge the bytes that were sent before
+		// them.
 		for conn, n := range map[net.Conn]int{client: 3000, server: 100} {
 			if _, err := io.ReadFull(conn, make([]byte, n)); err != nil {
 				t.Fatal(err)

@@ -530,7 +530,7 @@ const (
 	Odd                     // the answer does not fit the download; the network is not used again
 )
 
-// Ended notes the end of a request. What has not come is handed out again.
+// Ended notes the end of a request. The ranges that have not come are handed out again.
 func (p *Plan) Ended(now time.Duration, id int, o Outcome) {
 	w := p.work(id)
 	if w == nil {

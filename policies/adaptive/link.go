@@ -201,7 +201,7 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	l.behind = max(0, -surplus)
 	l.drained = 0
 	// Bytes beyond the expected ones belong to transfers that are faster than
-	// predicted. What these cannot explain belongs to other programs.
+	// predicted. Bytes that these cannot explain belong to other programs.
 	for i := range l.transfers {
 		if surplus <= 0 {
 			break

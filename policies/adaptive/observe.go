@@ -22,8 +22,8 @@ func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	}
 }
 
-// Ended learns from a finished transfer. What it learns counts only in decisions for
-// the user who reports it.
+// Ended learns from a finished transfer. A report counts only in decisions for the user
+// who has made it.
 func (p *Policy) Ended(t *policy.Transfer) {
 	if t.Prefix == nil {
 		return

@@ -41,7 +41,7 @@ func Example() {
 	}
 }
 
-// What a policy says can be printed, and held against the contract, without a test.
+// A policy's answer can be printed and checked against the contract without a test.
 func ExampleSound() {
 	wlan, wwan := policytest.Prefix("wlan0", "192.0.2.7/24"), policytest.Prefix("wwan0", "198.51.100.7/24", policytest.Default)
 	r := policytest.Request(policy.SocketConnect, wlan, wwan)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// What counts is what was complete; wrong bytes are always told of.
+// Only complete transfers count, and wrong bytes are always reported.
 func TestSummary(t *testing.T) {
 	const ms = time.Millisecond
 	whole := func(silence, took time.Duration) *outcome { return &outcome{Silence: silence, Took: took} }

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// decisions measures how many decisions the daemon makes in a second, and, once beside
-// each build, how many exchanges of as many bytes two processes make.
+// decisions measures how many decisions the daemon makes in a second. Beside each build
+// it also measures once how many exchanges two bare processes make, with messages of
+// the same size.
 func decisions(ctx context.Context, o *options, b *build) ([]figure, error) {
 	out, err := o.load(ctx, "--clients", "1,8", "--mamma", filepath.Join(b.dir, "mamma"))
 	if err != nil {

@@ -132,7 +132,8 @@ func TestPlaygroundPage(t *testing.T) {
 	if err := p.Eval(ctx, described+`.click()`, nil); err != nil {
 		t.Fatal(err)
 	}
-	// What was not measured yet is told later, when the network has taken over.
+	// Figures that were not measured yet are told later, when the network has taken
+	// over.
 	sees(`/not measured when it was decided, but since/.test(document.querySelector(".detail")?.innerText)`)
 	var text string
 	if err := p.Eval(ctx, `document.querySelector(".detail .answers").innerText`, &text); err != nil {

@@ -289,8 +289,8 @@ func (p *performer) repetition(ctx context.Context, rig *live.Rig, s *scenario, 
 	return p.journal.add(append(list, mark)...)
 }
 
-// attempts is how often a load is tried that fails: one that hangs must not end
-// a run of an hour. What failed is told in the report.
+// attempts is how often a load is tried that fails: one that hangs must not end a run
+// of an hour. The report lists the failures.
 const attempts = 3
 
 // patiently measures, and pauses.

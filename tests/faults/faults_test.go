@@ -1,10 +1,10 @@
 // Package faults does to the real daemon what goes wrong in a year: it is killed,
-// starved and reloaded in the middle of its work, its networks come and go, and
-// its clients are hostile. Whoever asks in good faith must get an answer, or dial
+// starved and reloaded in the middle of its work, its networks come and go, and its
+// clients are hostile. A program that asks in good faith must get an answer, or dial
 // plainly at once.
 //
-// The tests run one after the other, as they starve the machine. What else policies
-// can do wrong is tested in mam; what a decoder can, in internal/wire.
+// The tests run one after the other, as they starve the machine. Other faults of
+// policies are tested in mam, those of the decoder in internal/wire.
 package faults
 
 import (

@@ -81,9 +81,9 @@ func (p trap) sprung(t *testing.T, kind string) {
 	}
 }
 
-// Whoever can write to a directory in which mamma makes a file can put something in its
-// place before. Links are not followed, and other people's files are left as they are. If
-// mamma needs the file, it ends and says why.
+// A user who can write to the directory of a file can put something in its place before
+// mamma makes it. Links are not followed, and other people's files are left as they
+// are. If mamma needs the file, it ends and says why.
 func TestTrapsAtPaths(t *testing.T) {
 	bed, _ := oneNetwork(t) // of loopback nothing is logged
 	const policyLog = `policy "sample" {

@@ -79,7 +79,7 @@ func TestDecisionsArePrivate(t *testing.T) {
 }
 
 // If everybody can reach the control socket, a user who follows events sees nothing of
-// others, and what a user asks to have explained is nobody's decision. Members of the
+// others, and a question of "explain" appears in nobody's decisions. Members of the
 // control group see everything and can change nothing.
 func TestOthersAreNotSeen(t *testing.T) {
 	const group = 4799

@@ -201,8 +201,8 @@ func servedWorse(early, late fare, earlyPlain, latePlain time.Duration) bool {
 	return float64(late.p99) > slower*most || late.decided < early.decided/(2*slower)
 }
 
-// What a busy machine explains is not counted as a fault of the daemon. What it does not
-// explain is.
+// A failure that a busy machine explains is not counted as a fault of the daemon. Every
+// other failure is.
 func TestServedWorse(t *testing.T) {
 	const ms = time.Millisecond
 	good := fare{p99: 5 * ms, decided: 0.99}

@@ -139,8 +139,9 @@ func proxyAttacks(question []byte) []attack {
 	}
 }
 
-// What clients send to the proxy is as hostile as what they send to the manager.
-// Well-behaved clients are served, and the proxy's memory grows by a bounded amount.
+// Bytes that clients send to the proxy are as hostile as those that they send to the
+// manager. Well-behaved clients are served, and the proxy's memory grows by a bounded
+// amount.
 func TestHostileProxyClients(t *testing.T) {
 	proxy, address := startProxy(t, "timeouts {\n  handshake = \"2s\"\n}\nlimits {\n  connections = 300\n}\n")
 	to := netip.MustParseAddrPort(service(t))

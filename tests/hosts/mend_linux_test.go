@@ -104,8 +104,8 @@ func mend(path string) (err error) {
 		return err
 	}
 	if slices.Contains(h.Config, `routing = "manage"`) {
-		// What the doctor finds while mamma's rules are there is mended while they are
-		// there.
+		// A fault that the doctor finds while mamma's rules are there is mended while
+		// they are there.
 		r := &run{host: h, world: w, dir: filepath.Join(dir, "daemon"), conf: filepath.Join(dir, "daemon", "mamma.conf")}
 		if err := os.Mkdir(r.dir, 0o700); err != nil {
 			return err
@@ -213,7 +213,7 @@ func (p *patient) withOwn(now, before map[string]string) map[string]string {
 }
 
 // withMoved returns now with the answers from before, where a rule was moved behind
-// mamma's rule for a network. What is sent from that network then leaves by its own
+// mamma's rule for a network. Packets from that network then leave by its own
 // interface, even to neighbours.
 func withMoved(now, before map[string]string, moved []doctor.Finding) map[string]string {
 	for _, x := range moved {
@@ -343,7 +343,8 @@ func (p *patient) answers() map[string]string {
 			}
 		}
 	}
-	// What rules for destinations lead elsewhere, or refuse, must still go there.
+	// Packets that rules for destinations lead elsewhere, or refuse, must still go
+	// there.
 	for _, rule := range slices.Concat(p.host.All("rule"), p.host.All("rule6")) {
 		to, err := netip.ParsePrefix(rule.Value("to"))
 		for _, from := range addrs {

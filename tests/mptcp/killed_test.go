@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// What a killed daemon has left in the kernel is taken over by the next one, and removed
-// when that one ends. If the next one does not manage paths, it removes the rest itself.
+// The next daemon takes over what a killed one has left in the kernel, and removes it
+// at its own end. If the next one does not manage paths, it removes the rest itself.
 func TestKilled(t *testing.T) {
 	each(t, func(t *testing.T, mode mptcp.PathManager) {
 		foreign := []mptcp.Endpoint{

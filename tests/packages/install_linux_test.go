@@ -203,8 +203,8 @@ func (m *machine) confined(unit, user string) {
 	}
 }
 
-// plugin makes the service run with a policy of the other package. What was built without
-// symbols fits, and the unit permits loading it.
+// plugin makes the service run with a policy of the other package. Plugins that were
+// built without symbols fit, and the unit permits loading them.
 func (m *machine) plugin() {
 	m.t.Helper()
 	const conf = "etc/mamma/mamma.conf"

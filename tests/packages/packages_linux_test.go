@@ -245,7 +245,7 @@ func TestBillsOfMaterials(t *testing.T) {
 	}
 }
 
-// Whoever builds the same sources again, elsewhere, gets the same packages.
+// A second build of the same sources, elsewhere, makes the same packages.
 func TestReproducible(t *testing.T) {
 	if os.Getenv("MAMMA_LONG") == "" {
 		t.Skip("needs MAMMA_LONG=1 (make check-long): builds everything again")

@@ -148,7 +148,7 @@ func TestDescendantsOutliveTheProgram(t *testing.T) {
 	}
 }
 
-// What the program had open is not kept open by others.
+// Nobody else keeps open what the program had open.
 func TestDescriptorsAreThePrograms(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, "--", "sh", "-c", "exec >&-; echo closed >&2; read x; exit 3")

@@ -131,7 +131,7 @@ intents "never" {
 	}
 }
 
-// What connections carry is learnt, kept in the file that the rules name, and used.
+// The sizes of connections are learnt, kept in the file that the rules name, and used.
 func TestLearning(t *testing.T) {
 	require(t, "python3")
 	w := newWorld(t)

@@ -60,8 +60,8 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 	return out, errs, status
 }
 
-// --require also holds for ways of sending that are left alone otherwise. What they send
-// goes by the chosen network or fails, and the person at the terminal is told.
+// --require also holds for ways of sending that are left alone otherwise. Their
+// messages go by the chosen network or fail, and the person at the terminal is told.
 func TestRequired(t *testing.T) {
 	w := newWorld(t)
 	chosen, other := w.address("wwan0", false), w.address("wlan0", false)

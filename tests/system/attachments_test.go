@@ -267,8 +267,8 @@ func TestWakes(t *testing.T) {
 	t.Logf("asked anew %v after waking", time.Since(began).Round(time.Millisecond))
 }
 
-// What NetworkManager says about a network is tested once each time that it is said. On a
-// network that costs something, it is tested only if nothing else is up.
+// A statement of NetworkManager about a network is tested once each time that it is
+// made. On a network that costs something, it is tested only if nothing else is up.
 func TestDoubtsAreProbed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")

@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The host's routes prefer wlan0, and there are no source rules. What a Go program says
-// about a transfer decides which network it really leaves by. The name is resolved at
+// The host's routes prefer wlan0, and there are no source rules. The intents of a Go
+// program decide which network its transfer really leaves by. The name is resolved at
 // that network's own server.
 func TestGoClient(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{

@@ -184,11 +184,11 @@ func (d *desktop) startMM(card *modem) *stage.Process {
 	return p
 }
 
-// What ModemManager says about a modem is shown, and decides: where the modem roams,
-// its network is expensive, and the next decision avoids it. What is measured belongs
-// to the operator. When ModemManager stops, nothing of that is left, until it runs
-// again. The modem is emulated, ModemManager real; that its packets go over wwan0, as
-// those of a modem with PPP go over ppp0, is said by a NetworkManager by script.
+// ModemManager's statements about a modem are shown, and count: where the modem roams,
+// its network is expensive, and the next decision avoids it. The measurements belong to
+// the operator. When ModemManager stops, nothing of that is left, until it runs again.
+// The modem is emulated, ModemManager real; that its packets go over wwan0, as those of
+// a modem with PPP go over ppp0, is said by a NetworkManager by script.
 func TestModemManager(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs ModemManager")

@@ -7,8 +7,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// What policy score requires also holds for sockets that programs have bound, and if no
-// managed network is left. Another network of the kernel is then not used. A
+// The requirements of policy score also hold for sockets that programs have bound, and
+// if no managed network is left. Another network of the kernel is then not used. A
 // destination with a route of its own is left alone.
 func TestRequire(t *testing.T) {
 	const itself = "127.0.0.1:9" // nobody listens there

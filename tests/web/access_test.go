@@ -202,7 +202,7 @@ func TestKeyboard(t *testing.T) {
 	calm(t, p)
 }
 
-// What happens on the page by itself is not read out, because a screen reader would never
+// Changes that come by themselves are not read out, because a screen reader would never
 // end.
 func TestQuiet(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -238,7 +238,7 @@ func TestQuiet(t *testing.T) {
 	if len(spoken) > 0 {
 		t.Errorf("%d things are read out: %.5q", len(spoken), spoken)
 	}
-	// What somebody asked for is read out once.
+	// An answer that somebody asked for is read out once.
 	eval(t, ctx, p, `document.querySelector("#decisions-rows button").click()`, nil)
 	await(t, ctx, p, `spoken.length > 0`)
 	eval(t, ctx, p, `spoken`, &spoken)
@@ -295,7 +295,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// Whoever prefers no motion sees none.
+// A reader who prefers no motion sees none.
 func TestMotion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

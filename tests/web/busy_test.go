@@ -90,8 +90,8 @@ func TestThreeHundredNetworks(t *testing.T) {
 	calm(t, p)
 }
 
-// With a thousand decisions a second, the page can be used. What it keeps and shows is
-// bounded, and it reacts.
+// With a thousand decisions a second, the page can be used. The page bounds what it
+// keeps and shows, and goes on reacting.
 func TestThousandDecisions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -29,7 +29,7 @@ const layout = `(() => {
 		const r = range.getBoundingClientRect();
 		if (size < 12) out.push("too small, " + size + ": " + name(e));
 		if (n.data.trim().length > 3 && r.width < 2 * size && r.height > 3 * size) out.push("in a column of letters: " + name(e));
-		// What is cut off on purpose takes its element's place only.
+		// A text that is cut off on purpose takes its element's place only.
 		const box = e.closest("td > b")?.getBoundingClientRect();
 		texts.push({ e, x: r.left, y: r.top, right: r.right, bottom: box ? Math.min(r.bottom, box.bottom) : r.bottom, size });
 	}
@@ -77,8 +77,8 @@ const layout = `(() => {
 	return out.slice(0, 20);
 })()`
 
-// What the program tells of its connection later changes the line that is there: the
-// keyboard is at it all the while, and what is marked stays marked.
+// Later reports on a connection change its line, which stays in place: the keyboard's
+// focus stays on it, and marked text stays marked.
 func TestOutcomeKeepsFocus(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

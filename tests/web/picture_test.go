@@ -45,10 +45,11 @@ var without = map[string]string{
 	"line": `path.line { stroke: transparent !important; }`,
 }
 
-// What has a place in the page may still not be seen: something lies on it, it has the
-// colour of what is below, or it is not drawn. The geometry of the layout tells nothing of
-// that. So the picture of the page is compared with those of the same page without its
-// texts, and without the lines of its charts. They differ wherever one of these is.
+// An element with a place in the page may still not be seen: something lies on it, it
+// has the colour of the ground, or it is not drawn. The geometry of the layout tells
+// nothing of that. So the picture of the page is compared with those of the same page
+// without its texts, and without the lines of its charts. They differ wherever one of
+// these is.
 //
 // Pictures that were made before are not kept to compare with. The fonts and the version of
 // Chromium are those of the machine, and each of its versions draws letters a little

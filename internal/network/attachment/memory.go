@@ -1,6 +1,6 @@
-// Package attachment keeps what was measured of the places that the host is attached to,
-// such as access points and gateways, over restarts and for when they come back. What an
-// attachment is called, and what is measured, is left to others.
+// Package attachment keeps what was measured of the places that the host is attached
+// to, such as access points and gateways, over restarts and for when they come back.
+// Callers decide what an attachment is called and what is measured.
 package attachment
 
 import (

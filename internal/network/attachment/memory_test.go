@@ -15,7 +15,7 @@ import (
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// What was remembered is found again by interface, family and attachment, also after it was
+// Figures are found again by interface, family and attachment, also after they were
 // read from the file.
 func TestComesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "attachments.json")

@@ -329,7 +329,7 @@ func TestUnreadableListIsUnknown(t *testing.T) {
 	b.counts(1000, "curl", 1, 0, 0, 0)
 }
 
-// What is remembered of one user is bounded, and leaves room for others.
+// The memory for one user is bounded, and leaves room for others.
 func TestBounds(t *testing.T) {
 	b := start(t)
 	for i := range maxTrackedOfUser + 10 {

@@ -18,9 +18,9 @@ type Report struct {
 	// nothing else is left.
 	Avoid map[uint32][]policy.PrefixID
 	// Doubtful lists the prefixes whose links work but against which other evidence
-	// speaks. A probe would settle the doubt. What a service or the network itself has
-	// told calls for one probe only; where probes cost something, only if no other
-	// prefix is up.
+	// speaks. A probe would settle the doubt. A statement of a service or of the
+	// network itself calls for one probe only. If probes cost something, there is none
+	// while another prefix is up.
 	Doubtful []policy.PrefixID
 	// Next is the time when the judgement may change without new evidence; zero: never.
 	Next time.Time

@@ -217,8 +217,8 @@ func TestTracker(t *testing.T) {
 	}
 }
 
-// What a service or the network says calls for one probe each time that it is said again.
-// If a probe costs something, it is made only if no other network is left.
+// A statement of a service or of the network calls for one probe each time that it is
+// made again. If a probe costs something, it is made only if no other network is left.
 func TestToldDoubtsAreProbedOnce(t *testing.T) {
 	other := func(change ...func(*Network)) Network {
 		n := Network{ID: lte, Index: 3, Running: true, Far: true, Default: true}

@@ -118,9 +118,9 @@ func (b *bus) getAll(to string) getAll {
 	}
 }
 
-// hung tells whether a question had no answer. What a service has answered, even with an
-// error, is known: an object that it does not know is gone. Of what it has not answered
-// nothing is known, and it must be asked again.
+// hung tells whether a question had no answer. An answer of a service counts even if it
+// is an error: an object that the service does not know is gone. A question without an
+// answer says nothing, and must be asked again.
 func hung(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, dbus.ErrClosed)
 }

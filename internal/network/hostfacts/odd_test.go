@@ -43,8 +43,8 @@ func (s *stuck) twice(t *testing.T) {
 }
 
 // A service that does not answer for a while, because it or the host is busy, is asked
-// again without a signal, and what it has said before counts meanwhile. What it answers
-// with an error is gone.
+// again without a signal, and what it has said before counts meanwhile. An object that
+// it answers about with an error is gone.
 func TestBusyService(t *testing.T) {
 	b := startBus(t)
 	nm := b.serve(t, nmName, laptop())

@@ -85,7 +85,8 @@ func newConn(c *genetlink.Conn) (*Conn, error) {
 	return &Conn{c: c, family: f}, nil
 }
 
-// Close closes the Conn. What it has set up in the kernel remains.
+// Close closes the Conn. Endpoints and subflows that were made with it remain in the
+// kernel.
 func (c *Conn) Close() error { return c.c.Close() }
 
 // request sends a command and returns the answers. If the kernel does not know the

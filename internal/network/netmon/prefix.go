@@ -61,7 +61,7 @@ type Prefix struct {
 	OwnLink bool
 
 	// Led is the interface of a VPN into which a rule leads the prefix's traffic, while
-	// other traffic goes elsewhere; 0: none. Whoever made the rule does not want
+	// other traffic goes elsewhere; 0: none. The author of the rule does not want
 	// traffic from this address outside of the VPN, so OwnLink is set, too.
 	Led int
 

@@ -153,7 +153,7 @@ func (s *Snapshot) order(p *Prefix) {
 // linkOnly tells whether a prefix leads to the destinations of its link only, although
 // the kernel would send from it to everywhere.
 func (s *Snapshot) linkOnly(p *Prefix, w *oracle.Way) bool {
-	// Whoever made the route has said which address belongs to it. Packets from other
+	// The author of the route has said which address belongs to it. Packets from other
 	// addresses may be dropped. They may also lack protection: IPsec recognises its
 	// packets by their source.
 	if w.Named.IsValid() {

@@ -134,8 +134,8 @@ func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 	if 2*n <= len(list) {
 		return Way{}, nil
 	}
-	// Half of all addresses is not everywhere, however many of the destinations lie in it. What
-	// leads to the other half says what it is.
+	// Half of all addresses is not everywhere, however many of the destinations lie in
+	// it. The verdict on the other half tells which case this is.
 	first := votes[most]
 	delete(votes, most)
 	switch _, rest := mostVotes(votes); {

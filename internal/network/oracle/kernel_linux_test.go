@@ -303,7 +303,7 @@ route add 198.18.3.0/24 nhid 12
 			t.Errorf("%s bound to wlan0: %q, want %q", dst, got, want)
 		}
 	}
-	// What was learnt about an object holds until the kernel reports a change.
+	// Answers about an object hold until the kernel reports a change.
 	h.ip("nexthop replace id 11 via 10.64.3.7 dev wwan0")
 	h.Void()
 	if got, want := match("198.18.1.1", 0), "198.18.1.0/24: 10.64.3.7 wwan0"; got != want {

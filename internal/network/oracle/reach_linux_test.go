@@ -216,7 +216,7 @@ func TestReachOfAnybody(t *testing.T) {
 	}
 }
 
-// What was remembered is void as soon as something may have changed.
+// Remembered answers are void as soon as something may have changed.
 func TestReachIsVoid(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks)

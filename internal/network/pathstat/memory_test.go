@@ -47,7 +47,7 @@ func (n *notes) Forget(string) int {
 	return known
 }
 
-// What was measured at one attachment is not used at another one. It comes back with its
+// Figures of one attachment are not used at another one. It comes back with its
 // attachment.
 func TestAttachmentsHaveTheirOwnFigures(t *testing.T) {
 	n := &notes{map[string]PathRecord{}, map[string]LinkRecord{}, map[string][]DestinationRecord{}}

@@ -72,9 +72,9 @@ func newState(interval time.Duration, maxDestinations int, w Watcher, m Memory) 
 }
 
 // set takes a new list of prefixes, and keeps the estimators of those that remain. An
-// interface that was made again, with another index, begins again. What is known about
-// its prefixes stays. What is attached to something else begins with what the memory
-// has of that.
+// interface that was made again, with another index, begins again. The figures of its
+// prefixes stay. An interface that is attached to something else begins with the
+// figures that the memory has of that attachment.
 func (st *state) set(now Instant, source *[]Prefix) {
 	st.source, st.prefixes = source, *source
 	old, oldLinks := st.paths, st.links

@@ -129,8 +129,7 @@ func same(a, b Network) bool {
 	return a.ID == b.ID && a.Index == b.Index && a.Reset == b.Reset && a.Down == b.Down && a.Carrier == b.Carrier && a.Far == b.Far && slices.Equal(a.Addrs, b.Addrs)
 }
 
-// Run ends connections until ctx ends. What does not work is logged. The result is always
-// nil.
+// Run ends connections until ctx ends. Failures are logged. The result is always nil.
 func (r *Resetter) Run(ctx context.Context) error {
 	var closeKernel func()
 	defer func() {

@@ -322,7 +322,7 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// What is missing is said once, and nothing is tried.
+// The log says once what is missing, and nothing is tried.
 func TestUnable(t *testing.T) {
 	h := &host{able: sockdiag.ErrRights, open: map[netip.AddrPort]sockdiag.Established{}}
 	h.connect(own, "192.0.2.1:80", nil)

@@ -53,8 +53,8 @@ func (r *Resolver) suspectEDNS(server netip.AddrPort, edns bool) {
 
 // lacksEDNS notes that a server seems not to know EDNS. With silent, the evidence is
 // that it answered a question without EDNS. That means something only if the server is
-// under suspicion. If it spoke EDNS before, it must happen twice, because packets get
-// lost.
+// under suspicion. A server that spoke EDNS before must do so twice, because packets
+// get lost.
 func (r *Resolver) lacksEDNS(server netip.AddrPort, silent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -157,7 +157,7 @@ func TestEDNSSilenceBesideAnotherServer(t *testing.T) {
 	}
 }
 
-// What is remembered about servers is bounded, and follows a few rules.
+// The memory about servers is bounded, and follows a few rules.
 func TestEDNSMemory(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")
 	var c clock

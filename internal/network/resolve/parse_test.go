@@ -117,7 +117,7 @@ func FuzzParseResolvConf(f *testing.F) {
 			c.attempts < 0 || c.attempts > maxTries || c.timeout < 0 || c.timeout > maxSeconds*time.Second {
 			t.Fatalf("out of bounds: %+v", c)
 		}
-		// What was accepted once is accepted again, with the same meaning.
+		// A text that was accepted once is accepted again, with the same meaning.
 		var b strings.Builder
 		for _, s := range c.servers {
 			if !s.IsValid() || s.Port() == 0 {

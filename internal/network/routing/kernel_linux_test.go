@@ -298,9 +298,9 @@ func (c *counting) Enabled(context.Context, slog.Level) bool { return true }
 
 func (c *counting) Handle(context.Context, slog.Record) error { c.n++; return nil }
 
-// What the owner of the host forbids stays forbidden, whether before or after our rules
-// were made, and wherever ip(8) puts the rule. If somebody removes some of our rules or
-// puts others between them, that is mended.
+// Traffic that the owner of the host forbids stays forbidden. The prohibition may be
+// made before or after our rules, and ip(8) may put it anywhere among them. If somebody
+// removes some of our rules or puts others between them, that is mended.
 func TestForbiddenStays(t *testing.T) {
 	for _, tt := range []struct{ name, rule, refused string }{
 		{"by source", "from 10.2.0.2 prohibit priority 20000", "wlan0+ wwan0- "},

@@ -181,8 +181,8 @@ func (c *chains) place(a netip.Addr, index int) place {
 	if !found {
 		x.priority = mainPriority - 1
 	}
-	// A table of the address's own may lack the neighbours of other links. What a VPN takes of
-	// these is its owner's choice.
+	// A table of the address's own may lack the neighbours of other links. The owner of
+	// a VPN chooses which of these it takes.
 	rules := c.rules[family01(a.Is6())]
 	l, _ := c.nets.Link(index)
 	if i := slices.IndexFunc(rules, func(r netmon.Rule) bool { return r.Table == netmon.TableMain }); i >= 0 && (!own || !l.Tunnel()) {

@@ -368,7 +368,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// What a client says about the origin of its request is shown, and counts only as a claim.
+// The origin that a client states is shown, and counts only as a claim.
 func TestOrigin(t *testing.T) {
 	d := start(t, view(), nil)
 	d.decide(t, 1)

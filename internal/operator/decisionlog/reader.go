@@ -15,7 +15,7 @@ import (
 // Entry is a decision of a policy, or a transfer that has ended.
 type Entry struct {
 	Line     int              // in the file, from 1
-	Policy   string           // the name of the policy that decided, or had decided
+	Policy   string           // the policy that made the decision; for a transfer, the one that had decided about it
 	Request  *policy.Request  // nil: the entry is a transfer
 	Decision policy.Decision  // its Socket points into Request.Sockets
 	Transfer *policy.Transfer // nil: the entry is a decision
@@ -173,7 +173,8 @@ func decodeLink(s linkStats) policy.LinkStats {
 	}
 }
 
-// prefix returns the prefix with a number, nil if there is none.
+// prefix returns the prefix with the number n. If n is nil, the line names no prefix,
+// and prefix returns nil. A number that no line has described is an error.
 func (r *Reader) prefix(n *int) (*policy.Prefix, error) {
 	if n == nil {
 		return nil, nil

@@ -21,8 +21,8 @@ const MinSize = 128 << 10
 // some hundred bytes, at most 16 kB.
 const queueLength = 1024
 
-// Recorder writes decisions and transfers to a file, off the request path. What finds the
-// queue full is dropped and counted.
+// Recorder writes decisions and transfers to a file, off the request path. An entry
+// that finds the queue full is dropped and counted.
 //
 // The file, and one older part of it named with ".1" at its end, together stay
 // below a size. The file holds what programs did on the network, so only its owner

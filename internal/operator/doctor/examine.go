@@ -316,8 +316,8 @@ func kindOf(refused string) string {
 	return "blackhole"
 }
 
-// led reports addresses whose packets a rule leads into a tunnel. Whoever made the rule
-// wants that, so no command against it is proposed.
+// led reports addresses whose packets a rule leads into a tunnel. The author of the
+// rule wants that, so no command against it is proposed.
 func (e *examination) led(p *Led) {
 	f := Finding{
 		Severity: Warning, Check: "led", Subject: subject(&p.Prefix),

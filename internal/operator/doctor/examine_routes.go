@@ -136,7 +136,7 @@ func (e *examination) sourceRoute(p *Prefix) {
 		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
 		fix = []string{move(p, p.Foreign) + "    # if you do not want that rule first; else, as with a VPN, leave this network out of the configuration"}
 		if past := p.Past; past.Words != "" {
-			// What is sent from other addresses would then be led by that rule.
+			// That rule would then also lead packets from other addresses.
 			evidence += fmt.Sprintf("; behind the rules of mamma, that rule would also come behind rule %d: %s", past.Priority, past.Words)
 			fix = []string{fmt.Sprintf("%s rule    # shows both rules; whoever made them must move them together; if you want them first, as with a VPN, leave this network out of the configuration", ip(p))}
 		}
@@ -203,8 +203,9 @@ func (e *examination) undone(p *Prefix) {
 		return // without mamma's rules they have effect
 	}
 	report := func(check, does string, f Foreign) {
-		// The copy comes directly before mamma's rules, so that what others have put before these
-		// comes first. What the chain looks into before the rule is looked into before the copy.
+		// The copy comes directly before mamma's rules, so that what others have put
+		// before these comes first. Rules that come before the rule in its chain are
+		// copied before it, too.
 		var steps []step
 		for _, w := range append(slices.Clone(f.Before), f.Words) {
 			rule := fmt.Sprintf("%s priority %d", w, p.ManagedAt-1)

@@ -105,8 +105,8 @@ func TestEverythingIsFound(t *testing.T) {
 	}
 }
 
-// Whoever may name an interface can neither put a command into the text that people paste,
-// nor send an escape sequence to their terminals.
+// A user who may name an interface can neither put a command into the text that people
+// paste, nor send an escape sequence to their terminals.
 func TestNamesAreNoCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts a shell for each command")

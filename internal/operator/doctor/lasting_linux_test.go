@@ -47,8 +47,8 @@ func TestManager(t *testing.T) {
 	}
 }
 
-// What the doctor says lasts has the same effect as the command, in the words of the
-// program that configures the interface.
+// The lasting form of the doctor's advice has the same effect as the command. It is in
+// the words of the program that configures the interface.
 func TestLasting(t *testing.T) {
 	p := lte()
 	p.Egress = "wlan0"

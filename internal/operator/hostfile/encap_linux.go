@@ -45,7 +45,7 @@ func decodeEncap(kind uint16, data []byte) (text string, ok bool) {
 		text, ok = decodeSeg6Local(d)
 	}
 	if ok && d.Err() == nil {
-		// What this reads, the parser takes.
+		// The parser accepts everything that this function writes.
 		n, err := takeEncapsulation(strings.Fields(text))
 		return text, err == nil && n == len(strings.Fields(text))
 	}

@@ -88,8 +88,8 @@ func (p *parser) line(text string, line int) error {
 }
 
 // settings are the settings of mamma's configuration that a description may contain.
-// Whoever loads a stranger's description often has many rights, and other settings name
-// files to write and code to load.
+// The user who loads a stranger's description often has many rights, and other settings
+// name files to write and code to load.
 var settings = []string{"auto", "routing", "interface", "prefix", "far_away", "avoid_metered"}
 
 // harmless tells whether a line of the configuration consists of one such setting.

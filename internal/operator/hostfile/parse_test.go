@@ -104,9 +104,9 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// What was read is written in a form that is read as the same. A description names only
-// links of its host and parameters below /proc/sys/net. It names no files of the host that
-// loads it, and no policies.
+// A description that was read is written in a form that is read as the same. A
+// description names only links of its host and parameters below /proc/sys/net. It names
+// no files of the host that loads it, and no policies.
 func FuzzParse(f *testing.F) {
 	f.Add(laptop)
 	files, err := filepath.Glob("../../../tests/hosts/*.host")

@@ -95,7 +95,8 @@ func TestTransfers(t *testing.T) {
 	}
 }
 
-// What adaptive learns from the transfers of a recording changes its later decisions.
+// Policy adaptive learns from the transfers of a recording, and this changes its later
+// decisions.
 func TestAdaptiveLearnsFromTransfers(t *testing.T) {
 	choices := func(told bool) []string {
 		t.Helper()

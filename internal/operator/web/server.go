@@ -102,8 +102,8 @@ func notLoopback(addr netip.AddrPort) error {
 	return fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
 }
 
-// Link returns the address of the page, with the token. Whoever has the link sees what the page
-// shows.
+// Link returns the address of the page, with the token. Everybody who has the link sees
+// what the page shows.
 func (s *Server) Link() string { return "http://" + s.addr.String() + "/#" + s.token }
 
 // Serve serves until ctx ends, and closes the listener and all connections. The error is

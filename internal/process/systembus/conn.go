@@ -1,6 +1,6 @@
 // Package systembus connects to the system bus (D-Bus) for a service that trusts nobody
-// on the bus. It decodes only wanted messages, and none above a size limit. What the
-// messages say is up to the caller.
+// on the bus. It decodes only wanted messages, and none above a size limit. The content
+// of the messages is up to the caller.
 package systembus
 
 import (

@@ -33,8 +33,8 @@ func attachOther(t *testing.T, group string, body ...asm.Instruction) {
 	t.Cleanup(func() { _ = l.Close() })
 }
 
-// Programs of others run on beside ours. What one of them refuses is refused, and what one
-// of them has bound stays bound.
+// Programs of others run on beside ours. A connection that one of them refuses is
+// refused, and a socket that one of them has bound stays bound.
 func TestBesideOthers(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)

@@ -27,8 +27,8 @@ func writeForEver(path string) {
 	}
 }
 
-// What a command writes until its last moment is removed with the test's folder, even
-// if the folder was made after the bed.
+// Files that a command writes until its last moment are removed with the test's folder,
+// even if the folder was made after the bed.
 func TestCommandsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	var dir string

@@ -28,8 +28,8 @@ const enteredEnv = "MAMMA_TESTBED_ENTERED"
 // only loopback is up. The second process is needed because a process with several
 // threads cannot enter a user namespace (user_namespaces(7)).
 //
-// The child cannot reach the host's network. What needs the network can be done by the
-// functions before, which Enter calls first, but only if it starts the program again.
+// The child cannot reach the host's network. Steps that need the network belong in the
+// functions before. Enter calls these first, but only if it starts the program again.
 //
 // Programs that are started do not use the system's bus, unless the environment names a
 // bus.

@@ -20,8 +20,9 @@ const Reason = "stream of datagrams: best by delay, jitter and loss"
 const (
 	// long is from which stated duration on a flow is a stream.
 	long = 10 * time.Second
-	// What is assumed of a network that is not measured now: it is good enough for a
-	// stream, but any network that is known to be good is preferred to it.
+	// These figures are assumed of a network that is not measured now. With them the
+	// network is good enough for a stream, but any network that is known to be good is
+	// preferred.
 	assumedRTT    = 100  // milliseconds
 	assumedJitter = 10   // milliseconds
 	assumedLoss   = 0.02 // of 1
@@ -144,8 +145,8 @@ func figuresOf(r *policy.Request, i int) figures {
 // rating returns the rating of the network, from 0 to 93, for a stream that needs the given
 // rate. A rate or a capacity of 0 is not known.
 //
-// What plays the stream waits until nearly all packets have come. TCP waits for a round
-// trip and four mean deviations (RFC 6298), so half of both is taken for one direction.
+// The player waits until nearly all packets have come. TCP waits for a round trip and
+// four mean deviations (RFC 6298), so half of both is taken for one direction.
 func (f *figures) rating(need, capacity policy.BytesPerSecond) float64 {
 	or := func(v, assumed float64) float64 {
 		if math.IsNaN(v) {

@@ -1,7 +1,7 @@
-// Call measures how well two people would hear each other (E12) over networks that begin
-// to lose packets or to delay each by another time, and stop it again: over each network
-// alone, and by a program that asks mamma and moves the call when another network has
-// become better.
+// Call measures how well two people would hear each other (E12). The networks begin to
+// lose packets, or to delay each packet by another time, and later stop doing so. The
+// call is made over each network alone, and by a program that asks mamma and moves the
+// call when another network has become better.
 //
 //	go run ./tests/evaluate/call                # five calls in each case, about six minutes
 //	go run ./tests/evaluate/call --quick        # a short call in two cases, with limits that must hold

@@ -72,7 +72,8 @@ type way struct {
 	echo      time.Duration
 	arrived   time.Duration
 
-	// What the other end has told, and the round-trip times as of RFC 6298.
+	// The fields below hold what the other end has told, and the round-trip times of
+	// RFC 6298.
 	theirMost, theirGot  uint32
 	rtt, variation, best time.Duration
 	measured             bool

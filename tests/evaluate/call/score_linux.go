@@ -16,9 +16,9 @@ const (
 	// weight is that of a new packet in the estimates of delay and variation. So they
 	// follow what has come in the last second.
 	weight = 0.02
-	// deviations is by how many mean deviations what plays the speech waits longer than the
-	// mean delay. Ramjee et al., "Adaptive playout mechanisms for packetized audio
-	// applications in wide-area networks" (Infocom 1994), algorithm 1.
+	// The player waits for a packet for the mean delay and this many mean deviations.
+	// Ramjee et al., "Adaptive playout mechanisms for packetized audio applications in
+	// wide-area networks" (Infocom 1994), algorithm 1.
 	deviations = 4
 )
 
@@ -36,8 +36,8 @@ type score struct {
 	each   []float64 // MOS of each window
 }
 
-// scoreOf judges a direction. What plays the speech adapts once a second; a packet that
-// comes later than that allows is not heard.
+// scoreOf judges a direction. The player adapts its delay once a second. A packet that
+// comes later than this delay is not heard.
 func scoreOf(h Heard) score {
 	var s score
 	perWindow, perAdapt := int(window/voiceEvery), int(adapt/voiceEvery)

@@ -16,7 +16,7 @@ func speech(length, delay time.Duration) Heard {
 	return h
 }
 
-// What is lost or late is not heard, and only full windows count.
+// Packets that are lost or late are not heard, and only full windows count.
 func TestScore(t *testing.T) {
 	const ms = time.Millisecond
 	lossy := func(every int) Heard {
@@ -61,7 +61,7 @@ func TestScore(t *testing.T) {
 	}
 }
 
-// What plays the speech waits longer where delays vary, and not for ever.
+// The player waits longer where delays vary, but not for ever.
 func TestPlayout(t *testing.T) {
 	const ms = time.Millisecond
 	h := speech(30*time.Second, 20*ms)

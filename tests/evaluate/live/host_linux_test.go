@@ -14,8 +14,8 @@ import (
 )
 
 // A host over emulated links loads over the network that it is given, or as a policy
-// says, on links that change and that its own programs share. What other hosts load is
-// refused.
+// says, on links that change and that its own programs share. Pages that load from
+// other hosts are refused.
 func TestHost(t *testing.T) {
 	dir, err := os.MkdirTemp("", "host") // socket paths must be short
 	if err != nil {

@@ -116,7 +116,8 @@ func (l *link) get(ctx context.Context, size int64, loaded *atomic.Int64) error 
 	return err
 }
 
-// counter counts what is written to it, if it has a number, and forgets it.
+// counter drops the bytes that are written to it. If n is set, it adds their count to
+// n.
 type counter struct{ n *atomic.Int64 }
 
 func (c counter) Write(b []byte) (int, error) {

@@ -116,7 +116,7 @@ type fetcher struct {
 	server string
 }
 
-// sound loads the sound until ctx is done. What fails is left out.
+// sound loads the sound until ctx is done. Segments that fail are left out.
 func (f *fetcher) sound(ctx context.Context, v *workload.Video, over chan<- struct{}) {
 	defer close(over)
 	tick := time.NewTicker(v.AudioEvery)

@@ -59,10 +59,10 @@ const (
 	safeRate = 0.9                    // of the rate seen, for the next try
 )
 
-// GiveUp tells whether a player gives a segment up of which so much was loaded in
-// so much time, with so much left in the buffer, and on which lower rung it tries
-// again: if it would take too long at the rate seen, and loading it again is less
-// than the rest.
+// GiveUp tells whether a player gives a segment up, and on which lower rung it tries
+// again. It knows how much of the segment was loaded in which time, and how much is
+// left in the buffer. The player gives up if the segment would take too long at the
+// rate seen, and if loading it again on the lower rung is less than the rest.
 func GiveUp(v *workload.Video, rung int, loaded int64, elapsed, buffer time.Duration) (lower int, ok bool) {
 	size := v.Size(rung)
 	if buffer > stable || elapsed < grace || loaded <= 0 || loaded >= size {

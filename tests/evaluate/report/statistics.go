@@ -31,9 +31,10 @@ func MedianOf(values []float64) Estimate {
 	return e
 }
 
-// rank is the largest k for which the k-th smallest and k-th largest of n values
-// enclose the median with 95 % probability, 0 if there is none: of n tosses of a
-// coin fewer than k are heads with at most 2.5 %.
+// rank is the largest k for which the k-th smallest and the k-th largest of n values
+// enclose the median with a probability of 95 %; 0 if there is none. A value lies below
+// the median as a coin shows heads. So with a probability of at most 2.5 %, fewer than
+// k of n tosses are heads.
 func rank(n int) int {
 	p := math.Pow(0.5, float64(n)) // of no heads
 	sum, k := 0.0, 0

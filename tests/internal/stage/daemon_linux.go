@@ -22,9 +22,9 @@ const (
 	startPause    = 5 * time.Millisecond
 )
 
-// Fetch has the modules of others that mamma's programs are made of in the module
-// cache, for testbed.Enter: a program that builds them in there cannot load any. Where
-// that fails it says so, and the build will say what is missing.
+// Fetch loads the modules of others that mamma's programs are made of into the module
+// cache. Programs call it before testbed.Enter, because no module can be loaded in
+// there. If Fetch fails, it says so, and the build will say what is missing.
 func Fetch() { fetch("", "github.com/socket-intents/mamma/cmd/...") }
 
 // FetchModule does the same for a program that is a module of its own, in dir.

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What Fetch loads is enough to build the programs where no module can be loaded.
-// Modules come from what this machine has loaded already.
+// The modules that Fetch loads are enough to build the programs where no module can be
+// loaded. Modules come from what this machine has loaded already.
 func TestFetch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copying modules takes seconds: not in -short mode")

@@ -377,7 +377,7 @@ func TestSocketFails(t *testing.T) {
 	}
 }
 
-// What is remembered for later is bounded.
+// The memory for later questions is bounded.
 func TestRefusedAreBounded(t *testing.T) {
 	k := newKernel(28)
 	p := &chooser{}

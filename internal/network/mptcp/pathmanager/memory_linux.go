@@ -233,7 +233,7 @@ func (m *memory) save() error {
 	})
 }
 
-// close releases the file. What is still remembered stays in it.
+// close releases the file. The entries stay in the file.
 func (m *memory) close() error {
 	if m.lock == nil {
 		return nil

@@ -196,7 +196,7 @@ func FuzzParseMemory(f *testing.F) {
 	})
 }
 
-// What the last run has set up belongs to this run, unless somebody has changed it.
+// This run takes over the endpoints of the last one, unless somebody has changed them.
 func TestKeeperAfterCrash(t *testing.T) {
 	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24", metered)
 	eth, six := prefix("eth0", 4, "10.3.0.2/24"), prefix("eth0", 4, "2001:db8::2/64")
