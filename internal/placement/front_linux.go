@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -184,7 +185,11 @@ const endPatience = time.Second
 // work, it returns the status that a shell reports for the signal.
 func endBy(s syscall.Signal) int {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // one core dump is enough
-	signal.Reset(s)
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)     // for programs that get dumps, too (core(5))
+	// After signal.Reset, Go's runtime would print the stacks of this process for SIGSEGV
+	// and its like.
+	var byDefault [8]uint64 // a struct sigaction of the kernel, and more
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0)
 	_ = unix.Kill(unix.Getpid(), s)
 	// The signal may reach another thread first.
 	time.Sleep(endPatience)

@@ -35,6 +35,7 @@ func TestExitStatus(t *testing.T) {
 		{"well", []string{"true"}, 0, ""},
 		{"a status", []string{"sh", "-c", "exit 42"}, 42, ""},
 		{"a signal", []string{"sh", "-c", "kill -TERM $$"}, -1, ""},
+		{"a signal of a fault", []string{"sh", "-c", "ulimit -c 0; kill -SEGV $$"}, -1, ""}, // nothing about mammactl itself
 		{"not found", []string{"no-such-program"}, 127, "no-such-program: executable file not found"},
 		{"no path", []string{"/no/such/program"}, 127, "no such file"},
 		{"not executable", []string{plain}, 126, "permission denied"},
