@@ -293,8 +293,18 @@ func (c *PacketConn) Info() Info { return c.info }
 // the socket is for datagrams to anywhere.
 func (c *PacketConn) Remote() netip.AddrPort { return c.remote }
 
-// Interface is the name of the interface of the socket's network, "" if it is not known.
-func (c *PacketConn) Interface() string { return c.device }
+// Interface is the name of the interface of the socket's network, "" if it is not known. It
+// is the present name; the last one that is known if the interface is gone.
+func (c *PacketConn) Interface() string {
+	if c.index == 0 {
+		return c.device
+	}
+	i, err := net.InterfaceByIndex(c.index)
+	if err != nil {
+		return c.device
+	}
+	return i.Name
+}
 
 // sent notes how a write went, and makes loss of the errors of a network that is gone.
 func (c *PacketConn) sent(err error) error {
@@ -428,14 +438,14 @@ func (c *PacketConn) path(told []Network) Path {
 	ours := -1
 	for i := range told {
 		n := &told[i]
-		if c.device != "" && n.Interface == c.device && (local.IsUnspecified() || n.Prefix.Contains(local)) {
+		if c.on(n) && (local.IsUnspecified() || n.Prefix.Contains(local)) {
 			ours, p.Network = i, *n
 			break
 		}
 	}
 	if len(told) > 0 && told[0].Usable {
 		p.Best = told[0]
-		p.Better = c.device != "" && told[0].Interface != c.device
+		p.Better = c.device != "" && !c.on(&told[0])
 	}
 	failing := c.failing.Load()
 	switch err := c.checkLocal(); {
@@ -447,6 +457,14 @@ func (c *PacketConn) path(told []Network) Path {
 		p.State, p.Err = NetworkSuspect, *failing
 	}
 	return p
+}
+
+// on tells whether a network is on the interface of the socket, whose name may have changed.
+func (c *PacketConn) on(n *Network) bool {
+	if c.index != 0 && n.Index != 0 {
+		return n.Index == c.index
+	}
+	return c.device != "" && n.Interface == c.device
 }
 
 // same tells whether nothing is different that a reader of Changes wants to hear of.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,9 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
@@ -225,6 +229,57 @@ func TestPacketSelection(t *testing.T) {
 		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// What QUIC implementations do to a socket works: one write has several segments, and the
+// marks of ECN arrive, through the raw descriptor, too.
+func TestPacketOffload(t *testing.T) {
+	s := udpServer(t)
+	raw, err := s.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	m := rawmanager.Start(t, "", false, rawmanager.Suggest("127.0.0.7"))
+	c, err := dialer(t, m.Path).ListenPacket(t.Context(), "udp4", s.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	var _ interface { // quic-go looks for these
+		SyscallConn() (syscall.RawConn, error)
+		SetReadBuffer(int) error
+		ReadMsgUDP(b, oob []byte) (n, oobn, flags int, addr *net.UDPAddr, err error)
+		WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error)
+	} = c
+	const ect0 = 2
+	message := func(level, typ int32, value []byte) []byte {
+		b := make([]byte, unix.CmsgSpace(len(value)))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+		h.Level, h.Type = level, typ
+		h.SetLen(unix.CmsgLen(len(value)))
+		copy(b[unix.CmsgLen(0):], value)
+		return b
+	}
+	oob := append(message(unix.IPPROTO_UDP, unix.UDP_SEGMENT, binary.NativeEndian.AppendUint16(nil, 1000)),
+		message(unix.IPPROTO_IP, unix.IP_TOS, binary.NativeEndian.AppendUint32(nil, ect0))...)
+	if n, oobn, err := c.WriteMsgUDP(make([]byte, 2500), oob, s.LocalAddr().(*net.UDPAddr)); n != 2500 || oobn != len(oob) || err != nil {
+		t.Fatalf("%d, %d, %v", n, oobn, err)
+	}
+	for _, want := range []int{1000, 1000, 500} {
+		b, control := make([]byte, 3000), make([]byte, 128)
+		n, oobn, _, _, err := s.ReadMsgUDP(b, control)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := unix.ParseSocketControlMessage(control[:oobn])
+		if n != want || err != nil || len(list) != 1 || list[0].Header.Type != unix.IP_TOS || list[0].Data[0] != ect0 {
+			t.Errorf("%d bytes, %+v, %v", n, list, err)
 		}
 	}
 }

@@ -57,6 +57,7 @@ func byTurns(turns int, before func() error, things map[string]func() error) (me
 func nothing() error { return nil }
 
 var benchmarks = map[string]stage.Job{
+	"odd":        stage.Typed(odd),
 	"bench dial": stage.Typed(benchDial),
 	"bench pool": stage.Typed(benchPool),
 	"bench http": stage.Typed(benchHTTP),
