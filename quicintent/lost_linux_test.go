@@ -258,31 +258,41 @@ func (f *fetched) untilMoved(n int) {
 	until(f.t, fmt.Sprintf("%d moves", n), func() bool { return len(moved.FindAllString(f.out.String(), -1)) >= n })
 }
 
-// set takes wwan0 down or up. The kernel removes a network's routes when it goes down, so they
-// are added again.
-func (f *fetched) set(up bool) {
+// untilOn waits until the latest move of the connection was to that interface.
+func (f *fetched) untilOn(name string) {
 	f.t.Helper()
-	wwan, err := f.bed.Client.Handle().LinkByName("wwan0")
+	until(f.t, "it is on "+name, func() bool {
+		all := moved.FindAllStringSubmatch(f.out.String(), -1)
+		return len(all) > 0 && all[len(all)-1][2] == name
+	})
+}
+
+// set takes an interface down or up. The kernel removes a network's routes when it goes down,
+// so they are added again.
+func (f *fetched) set(name string, up bool) {
+	f.t.Helper()
+	h, n := f.bed.Client.Handle(), f.bed.Network(name)
+	link, err := h.LinkByName(name)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	if !up {
-		if err := f.bed.Client.Handle().LinkSetDown(wwan); err != nil {
+		if err := h.LinkSetDown(link); err != nil {
 			f.t.Fatal(err)
 		}
 		return
 	}
-	if err := f.bed.Client.Handle().LinkSetUp(wwan); err != nil {
+	if err := h.LinkSetUp(link); err != nil {
 		f.t.Fatal(err)
 	}
-	gateway := &netlink.Route{LinkIndex: wwan.Attrs().Index, Gw: f.bed.Networks[1].Gateway4.AsSlice(), Priority: 200}
-	if err := f.bed.Client.Handle().RouteReplace(gateway); err != nil {
+	priority := map[string]int{"wlan0": 100, "wwan0": 200}[name]
+	if err := h.RouteReplace(&netlink.Route{LinkIndex: n.Index, Gw: n.Gateway4.AsSlice(), Priority: priority}); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
 // complete waits for the end of the download, compares its hash, and the interfaces that it
-// moved from and to.
+// moved from and to, if any are given.
 func (f *fetched) complete(want ...string) {
 	f.t.Helper()
 	if err := <-f.done; err != nil {
@@ -293,7 +303,7 @@ func (f *fetched) complete(want ...string) {
 	for _, m := range moved.FindAllStringSubmatch(f.out.String(), -1) {
 		got = append(got, m[1]+" to "+m[2])
 	}
-	if !slices.Equal(got, want) {
+	if len(want) > 0 && !slices.Equal(got, want) {
 		f.t.Errorf("moved %q, want %q", got, want)
 	}
 	hash := sha256.New()
@@ -310,9 +320,9 @@ func (f *fetched) complete(want ...string) {
 func TestNetworkLostTwice(t *testing.T) {
 	f := fetching(t)
 	f.until(15_000_000)
-	f.set(false)
+	f.set("wwan0", false)
 	f.untilMoved(1)
-	f.set(true)
+	f.set("wwan0", true)
 	f.until(30_000_000)
 	if err := f.bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
 		t.Fatal(err)
@@ -327,14 +337,41 @@ func TestNetworkLostTwice(t *testing.T) {
 func TestReturn(t *testing.T) {
 	f := fetching(t, "--better")
 	f.until(5_000_000)
-	f.set(false)
+	f.set("wwan0", false)
 	f.untilMoved(1)
-	f.set(true)
+	f.set("wwan0", true)
 	f.untilMoved(2)
 	f.complete("wwan0 to wlan0", "wlan0 to wwan0")
 	if !strings.Contains(f.out.String(), "(wwan0 is better)") {
 		t.Errorf("the second move has another reason:\n%s", &f.out)
 	}
+}
+
+// A download goes on when it loses its network again and again, also after attempts to move
+// that failed because no network answered.
+func TestNetworksLostAgainAndAgain(t *testing.T) {
+	f := fetching(t)
+	for i, name := range []string{"wwan0", "wlan0", "wwan0", "wlan0"} {
+		f.until(int64(i+1) * 7_000_000)
+		f.set(name, false)
+		f.untilOn(map[string]string{"wwan0": "wlan0", "wlan0": "wwan0"}[name])
+		f.set(name, true)
+	}
+	f.until(35_000_000)
+	f.untilOn("wwan0")
+	links := []*testbed.Link{f.bed.Networks[0].Link, f.bed.Networks[1].Link}
+	down, up := links[0].Shapes()
+	for _, l := range links {
+		if err := l.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "three attempts", func() bool { return strings.Count(f.out.String(), "still on wwan0") >= 3 })
+	if err := links[0].Set(down, up); err != nil {
+		t.Fatal(err)
+	}
+	f.untilOn("wlan0")
+	f.complete()
 }
 
 var reported = regexp.MustCompile(`message\.flow="([0-9.]+):\d+ to ([0-9.]+):443 on interface (\d+), rtt (\d+) us, least (\d+) us, variation \d+ us, (\d+) sent, (\d+) lost, flags (0x\w+)"`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -55,7 +56,10 @@ type mover struct {
 
 	first *path // its socket and transport live as long as the connection
 	now   *path // the path in use
-	left  *path // the path used before, kept for packets under way; nil: none
+	// kept are paths that were probed or in use, the latest one last. quic-go ends the
+	// connection if the transport of such a path is closed, so they stay until the connection
+	// ends. They are used again for their networks.
+	kept []*path
 
 	// handshake is closed once the handshake is complete; nil: that was noted.
 	handshake <-chan struct{}
@@ -214,7 +218,7 @@ func (m *mover) move(r reason, begun time.Time) {
 			err = to.quic.Switch()
 		}
 		if err != nil {
-			m.drop(to)
+			m.kept = append(m.kept, to)
 		}
 	}
 	now := time.Now()
@@ -264,46 +268,80 @@ func (m *mover) tell(mv Move) {
 	}
 }
 
-// leave makes to the path in use. The path used before is kept for packets under way,
-// until the next move. The socket of the handshake is needed until the connection ends.
+// leave makes to the path in use. That used before is kept, also for packets under way.
 func (m *mover) leave(to *path, now time.Time) {
-	if m.left != nil {
-		m.drop(m.left)
-		m.left = nil
-	}
 	if m.now != m.first {
-		m.left = m.now
+		m.kept = append(m.kept, m.now)
 	}
-	m.now, m.state = to, client.Path{}
+	m.now, m.state = to, to.socket.Path()
+	to.socket.silence.forgive()
 	to.socket.silence.received(now)
 	to.socket.silence.begin(now)
 }
 
-// drop closes a path that is not in use.
-func (m *mover) drop(p *path) {
-	if p.quic != nil {
-		_ = p.quic.Close()
+// again returns the kept path over the same network as p, which is not used then, or else p.
+// A kept path whose network has another address by now is of no use any more.
+func (m *mover) again(p *path) *path {
+	for i, k := range m.kept {
+		if k.at() == p.at() && k.socket.Path().State != client.NetworkDown {
+			m.kept = slices.Delete(m.kept, i, i+1)
+			p.close() // nothing was sent over it
+			return k
+		}
 	}
-	p.close()
+	return p
 }
+
+// morePaths is how many paths the peer has connection IDs for, besides the first one. To
+// probe a path once more takes none. New ones come only over a network that works.
+const morePaths = 2
+
+// prepare makes p ready to be probed, and gives up paths that were probed or used before, the
+// oldest one first, if that is needed.
+func (m *mover) prepare(p *path) (err error) {
+	if p.quic != nil {
+		return nil
+	}
+	room := morePaths - 1
+	if m.now != m.first {
+		room--
+	}
+	for _, k := range slices.Backward(m.kept) {
+		if k.quic == nil {
+			continue
+		}
+		if room--; room < 0 && k.quic.Close() == nil {
+			k.quic = nil
+		}
+	}
+	p.quic, err = m.conn.AddPath(p.transport)
+	return err
+}
+
+// mostKept limits the sockets of a connection: a host whose networks have had so many
+// addresses while the connection lasted does not move it any more.
+const mostKept = 32
 
 // probe opens a path over another network and returns when that network has answered.
 func (m *mover) probe() (*path, error) {
 	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.roundTrip().smoothed))
 	defer cancel()
+	if len(m.kept) >= mostKept {
+		return nil, errors.New("it has used too many networks")
+	}
 	p, err := m.elsewhere(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("no other network: %w", err)
 	}
-	if p.quic, err = m.conn.AddPath(p.transport); err != nil {
-		p.close()
+	p = m.again(p)
+	if err := m.prepare(p); err != nil {
+		m.kept = append(m.kept, p)
 		return nil, err
 	}
 	begun := time.Now()
 	if err := p.quic.Probe(ctx); err != nil {
-		name := p.name()
-		m.drop(p)
-		return nil, fmt.Errorf("%s: %w", name, err)
+		m.kept = append(m.kept, p)
+		return nil, fmt.Errorf("%s: %w", p.name(), err)
 	}
 	p.answered = time.Since(begun)
 	return p, nil
@@ -336,7 +374,7 @@ func (m *mover) elsewhere(ctx context.Context) (*path, error) {
 }
 
 func (m *mover) close() {
-	for _, p := range []*path{m.left, m.now} {
+	for _, p := range append(m.kept, m.now) {
 		if p != nil && p != m.first {
 			p.close()
 		}

@@ -185,6 +185,12 @@ func (p *path) name() string {
 	return local.Addr().String()
 }
 
+// at is the interface and the address of the socket, without its port.
+func (p *path) at() string {
+	local, _ := netip.ParseAddrPort(p.socket.LocalAddr().String())
+	return p.socket.Interface() + " " + local.Addr().String()
+}
+
 func (p *path) close() {
 	_ = p.transport.Close()
 	_ = p.socket.Close()
