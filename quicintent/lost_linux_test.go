@@ -358,19 +358,21 @@ func TestNetworksLostAgainAndAgain(t *testing.T) {
 		f.set(name, true)
 	}
 	f.until(35_000_000)
-	f.untilOn("wwan0")
-	links := []*testbed.Link{f.bed.Networks[0].Link, f.bed.Networks[1].Link}
-	down, up := links[0].Shapes()
-	for _, l := range links {
-		if err := l.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
+	down, up := f.bed.Networks[0].Link.Shapes()
+	for _, n := range f.bed.Networks {
+		if err := n.Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "three attempts", func() bool { return strings.Count(f.out.String(), "still on wwan0") >= 3 })
-	if err := links[0].Set(down, up); err != nil {
+	failed := func() [][]string {
+		return regexp.MustCompile(`(?m)^still on (\w+) .*deadline exceeded`).FindAllStringSubmatch(f.out.String(), -1)
+	}
+	until(t, "three attempts", func() bool { return len(failed()) >= 3 })
+	other := map[string]string{"wwan0": "wlan0", "wlan0": "wwan0"}[failed()[2][1]]
+	if err := f.bed.Network(other).Link.Set(down, up); err != nil {
 		t.Fatal(err)
 	}
-	f.untilOn("wlan0")
+	f.untilOn(other)
 	f.complete()
 }
 
