@@ -310,10 +310,11 @@ prefix "192.0.2.0/24" {
   # with an error (ECONNABORTED), so that their programs can connect
   # anew at once: at most 256 a second, and those of one network at most
   # every 30 seconds. Mamma leaves these connections alone: those that
-  # have heard from their peer since then, those to this host, those to
-  # neighbours while the link works, and those of Multipath TCP. What
-  # programs report counts only if mamma's probes or the kernel say the
-  # same. "reset" needs CAP_NET_ADMIN. Default: "keep".
+  # have heard from their peer since then, until they are silent for 30
+  # seconds, those to this host, those to neighbours while the link
+  # works, and those of Multipath TCP. What programs report counts only
+  # if mamma's probes or the kernel say the same. "reset" needs
+  # CAP_NET_ADMIN. Default: "keep".
   on_down = "keep"
   # Whether mamma asks the name servers that systemd has for the
   # interface, if this block names none. Default: true; in files of the

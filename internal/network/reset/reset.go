@@ -4,7 +4,8 @@
 // or for ever while it is not.
 //
 // A connection is ended only if nothing speaks for it. These are left alone: connections
-// that have heard from their peer since the network is down, those to this host, those to
+// that have heard from their peer since the network is down, until they are silent for a
+// while, those to this host, those to
 // neighbours while the link works, and subflows of Multipath TCP. The latter move by
 // themselves. If such a subflow is the only one, the program would not be told.
 package reset
@@ -37,6 +38,10 @@ const (
 	again = 30 * time.Second
 	// gone is how long a network is remembered after it has left the host.
 	gone = 2 * time.Minute
+	// relook is how long after its last sign of life a connection is looked at again that was
+	// spared because it had one. It has fallen silent by then, if the network is down for it,
+	// too.
+	relook = 30 * time.Second
 )
 
 // Network is what has to be known of a network.
@@ -82,10 +87,11 @@ type watch struct {
 	Network
 	down time.Time // since when; zero: it works
 	left time.Time // when it left the host; zero: it is there
-	done bool      // nothing is left to be ended since down, or since the link failed
+	done bool      // nothing is left that could be ended since down, or since the link failed
 	next time.Time // before which nothing is ended
 	last time.Time // when a connection of it was last ended
 	sum  int       // how many since then
+	told int       // how many of them the log has told
 }
 
 // New makes a Resetter. open opens the kernel's interface when a network first needs it,
@@ -252,7 +258,7 @@ func (w *watch) unlink(now time.Time, carrier bool) {
 
 // begin has connections ended from the time on at which that is permitted.
 func (w *watch) begin(now time.Time) {
-	w.done, w.sum, w.next = false, 0, now.Add(settle)
+	w.done, w.sum, w.told, w.next = false, 0, 0, now.Add(settle)
 	if !w.last.IsZero() && w.next.Before(w.last.Add(again)) {
 		w.next = w.last.Add(again)
 	}
@@ -272,10 +278,14 @@ func (r *Resetter) end(now time.Time, w *watch, list []Network, local func(netip
 		w.next = now.Add(again)
 		return
 	}
-	ended, more := 0, false
+	ended, more, alive := 0, false, false
 	for i := range found {
 		c := &found[i]
-		if w.spares(now, c, list, local) {
+		if w.spares(c, list, local) {
+			continue
+		}
+		if c.Heard >= 0 && c.Heard < min(now.Sub(w.down), relook) {
+			alive = true
 			continue
 		}
 		if ended == most {
@@ -295,13 +305,17 @@ func (r *Resetter) end(now time.Time, w *watch, list []Network, local func(netip
 	if w.sum += ended; ended > 0 {
 		w.last = now
 	}
-	if w.done = !more; w.done && w.sum > 0 {
-		r.log.Info("ended connections of a network that is down", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "connections", w.sum)
+	if !more && w.sum > w.told {
+		r.log.Info("ended connections of a network that is down", "prefix", w.ID.Prefix, "iface", w.ID.Interface, "connections", w.sum-w.told)
+		w.told = w.sum
+	}
+	if w.done = !more && !alive; !more && alive {
+		w.next = now.Add(relook)
 	}
 }
 
-// spares tells whether a connection is left alone.
-func (w *watch) spares(now time.Time, c *sockdiag.Established, list []Network, local func(netip.Addr) bool) bool {
+// spares tells whether a connection is left alone whenever it was last heard from.
+func (w *watch) spares(c *sockdiag.Established, list []Network, local func(netip.Addr) bool) bool {
 	to := c.Remote.Addr()
 	switch {
 	case c.Multipath || to.IsLoopback() || local != nil && local(to):
@@ -314,5 +328,5 @@ func (w *watch) spares(now time.Time, c *sockdiag.Established, list []Network, l
 		return true // the address alone does not tell the network
 	}
 	neighbour := w.ID.Prefix.Contains(to) || to.IsLinkLocalUnicast()
-	return neighbour && w.Carrier || c.Heard >= 0 && c.Heard < now.Sub(w.down)
+	return neighbour && w.Carrier
 }

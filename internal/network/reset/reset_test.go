@@ -21,6 +21,7 @@ type host struct {
 	silent time.Time
 	ended  []string
 	at     []time.Time
+	asked  int     // calls of Established
 	list   []error // of the next calls of Established
 	refuse []error // of the next calls of Destroy
 }
@@ -36,6 +37,7 @@ func next(list *[]error) (err error) {
 func (h *host) Able() error { return h.able }
 
 func (h *host) Established(local []netip.Addr) (list []sockdiag.Established, err error) {
+	h.asked++
 	if err := next(&h.list); err != nil {
 		return nil, err
 	}
@@ -197,6 +199,38 @@ func TestWhenItEnds(t *testing.T) {
 			t.Errorf("another network works again: ended %v", h.ended)
 		}
 	})
+}
+
+// A connection that is heard from although its network is down is spared as long as that
+// lasts. It ends if it falls silent in the same outage, and the others do not wait for it.
+func TestFallsSilentLater(t *testing.T) {
+	h := &host{open: map[netip.AddrPort]sockdiag.Established{}}
+	h.connect(own, "192.0.2.1:80", nil)
+	h.connect("10.1.0.2:1001", "192.0.2.1:81", func(c *sockdiag.Established) { c.Heard = time.Millisecond })
+	var log bytes.Buffer
+	play(t, h, &log, func(tell func([]Network)) {
+		begin := time.Now()
+		tell(networks(down))
+		after(time.Hour)
+		if len(h.ended) != 1 || h.at[0].Sub(begin) != settle {
+			t.Fatalf("ended %v at %v after %v", h.ended, h.at, begin)
+		}
+		h.connect("10.1.0.2:1001", "192.0.2.1:81", nil) // silent since the network is down
+		silent := time.Now()
+		tell(networks(down)) // nothing new
+		after(time.Hour)
+		if len(h.ended) != 2 || h.at[1].Sub(silent) > relook {
+			t.Errorf("ended %v at %v, silent from %v on", h.ended, h.at, silent)
+		}
+		asked := h.asked
+		after(time.Hour)
+		if h.asked != asked {
+			t.Errorf("nothing is left, and the kernel is asked %d times more", h.asked-asked)
+		}
+	})
+	if text := log.String(); strings.Count(text, "\n") != 2 || strings.Count(text, "connections=1") != 2 {
+		t.Errorf("log: %s", text)
+	}
 }
 
 // Neighbours are left alone only while the link works, also if it fails after the network.
