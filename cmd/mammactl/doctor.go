@@ -18,8 +18,9 @@ import (
 const doctorHelp = `Look for what would defeat a choice between networks: routes that lead
 elsewhere, strict reverse path filters, gateways and name servers that do not
 answer, missing default routes, the same network twice, Multipath TCP switched
-off, missing capabilities, blocks of the configuration that match nothing, and
-whether "mammactl run" can place the connections of programs here.
+off, missing capabilities, blocks of the configuration that match nothing, scopes
+and on_down that have no effect, and whether "mammactl run" can place the
+connections of programs here.
 Each finding comes with its evidence and the command that mends it. Doctor changes
 nothing.
 
@@ -94,7 +95,37 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 			f.Run.Error, f.Run.Remedy = o.Err.Error(), o.Remedy
 		}
 	}
+	a.askScopes(ctx, &f, cfg.Placing.Pins != config.Off)
 	return doctor.Examine(f), nil
+}
+
+// askScopes adds what the running mamma says about its scopes, if it has the ones of the
+// configuration.
+func (a *app) askScopes(ctx context.Context, f *doctor.Facts, keep bool) {
+	if f.Scopes == nil {
+		return
+	}
+	c := a.client()
+	defer c.Close()
+	var s control.Scopes
+	if _, err := c.Get(ctx, "/v1/scopes", &s); err != nil || len(s.Scopes) == 0 {
+		return // doctor then says what it sees by itself
+	}
+	to := f.Scopes
+	to.Known, to.Attached, to.Detached, to.Missing = true, len(s.Hooks) > 0, s.Detached, s.MissingHooks
+	to.Unkept, to.Failed = keep && !s.Kept, map[string]uint64{}
+	if s.Error != nil {
+		to.Error = *s.Error
+	}
+	for i := range s.Scopes {
+		x := &s.Scopes[i]
+		if len(x.Groups) == 0 {
+			to.Unmatched = append(to.Unmatched, x.Name)
+		}
+		if x.Failed > 0 {
+			to.Failed[x.Name] = x.Failed
+		}
+	}
 }
 
 // running asks the daemon, if there is one, for its configuration and process.

@@ -37,3 +37,21 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("code %d\n%s", code, errs)
 	}
 }
+
+// doctor tells what the running mamma says about the scopes of the configuration.
+func TestDoctorOnScopes(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "mamma.conf")
+	if err := os.WriteFile(conf, []byte("scope \"backup\" {\n  unit = \"backup.service\"\n}\nprobe {\n  when = \"never\"\n}\ninterface \"lo\" {\n  on_down = \"reset\"\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFake()
+	s := scopes()
+	s.Scopes[0].Name, s.Scopes[0].Groups, s.Error = "backup", nil, nil
+	f.answers["GET /v1/scopes"] = s
+	_, out, errs := mammactl(t.Context(), serve(t, f), "doctor", "--config", conf)
+	for _, want := range []string{`scope "backup": the scope matches no control group`, "systemd-cgls", `interface "lo": mamma sends no probes`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor does not say %q\n%s%s", want, out, errs)
+		}
+	}
+}

@@ -116,6 +116,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	c.settings()
 	c.blocks()
+	c.scopes()
 	c.ask(ctx)
 	return c.facts, ctx.Err()
 }
@@ -265,15 +266,49 @@ func (c *collection) others() error {
 // blocks gathers the blocks of the configuration that match no prefix of the host.
 func (c *collection) blocks() {
 	for _, b := range selection.Unmatched(c.cfg, c.nets) {
-		name := fmt.Sprintf("prefix %q", b.Written)
-		if !b.Prefix.IsValid() {
-			name = fmt.Sprintf("interface %q", b.Interface)
-		}
-		block := Block{Name: name, At: fmt.Sprintf("%s:%d", c.cfg.File, b.Pos.Line)}
+		block := c.block(&b)
 		if l, ok := c.nets.LinkByName(b.Interface); ok && !l.Up {
 			block.Off, block.Manager = l.Name, c.o.manager(l.Index, l.Name)
 		}
 		c.facts.Unmatched = append(c.facts.Unmatched, block)
+	}
+}
+
+func (c *collection) block(b *config.Block) Block {
+	name := fmt.Sprintf("prefix %q", b.Written)
+	if !b.Prefix.IsValid() {
+		name = fmt.Sprintf("interface %q", b.Interface)
+	}
+	return Block{Name: name, At: fmt.Sprintf("%s:%d", c.cfg.File, b.Pos.Line)}
+}
+
+// scopes gathers what scopes and on_down need.
+func (c *collection) scopes() {
+	f := &c.facts
+	for i := range c.cfg.Blocks {
+		if b := &c.cfg.Blocks[i]; b.OnDown != nil && *b.OnDown == config.OnDownReset {
+			f.Resets = append(f.Resets, c.block(b))
+		}
+	}
+	f.NeverProbes = c.cfg.Probe.When == config.ProbeNever
+	if len(c.cfg.Scopes) == 0 {
+		return
+	}
+	f.Scopes = &Scopes{}
+	if b, err := c.o.ReadFile("/proc/self/mounts"); err == nil {
+		f.Scopes.NoGroups = !strings.Contains(string(b), " cgroup2 ")
+	}
+	set, known := c.o.capabilities()
+	if !known || set&(1<<unix.CAP_SYS_ADMIN) != 0 && set&(1<<unix.CAP_NET_ADMIN) != 0 {
+		return
+	}
+	for _, right := range []struct {
+		name string
+		bit  int
+	}{{"CAP_BPF", unix.CAP_BPF}, {"CAP_PERFMON", unix.CAP_PERFMON}, {"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}} {
+		if set&(1<<right.bit) == 0 {
+			f.Scopes.Rights = append(f.Scopes.Rights, right.name)
+		}
 	}
 }
 
@@ -421,21 +456,27 @@ func (o *Options) number(name string) (int, bool) {
 
 // mayRoute tells whether CAP_NET_ADMIN is among the effective capabilities.
 func (o *Options) mayRoute() bool {
+	set, known := o.capabilities()
+	return !known || set&(1<<unix.CAP_NET_ADMIN) != 0 // nothing speaks against what is not known
+}
+
+// capabilities returns the effective capabilities of the daemon, one bit each.
+func (o *Options) capabilities() (set uint64, known bool) {
 	who := "self"
 	if o.PID > 0 {
 		who = strconv.Itoa(o.PID)
 	}
 	b, err := os.ReadFile("/proc/" + who + "/status")
 	if err != nil {
-		return true // unknown, and nothing speaks against it
+		return 0, false
 	}
 	for line := range strings.Lines(string(b)) {
 		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
 			n, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
-			return err != nil || n&(1<<unix.CAP_NET_ADMIN) != 0
+			return n, err == nil
 		}
 	}
-	return true
+	return 0, false
 }
 
 // tryDevice returns why this process cannot bind a socket to an interface; "" if it

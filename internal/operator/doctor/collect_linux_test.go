@@ -356,3 +356,18 @@ func TestRuleWords(t *testing.T) {
 		}
 	}
 }
+
+// What scopes and on_down need is looked at if they are configured.
+func TestScopesAreLookedAt(t *testing.T) {
+	bed := sound(t)
+	if list := look(t, bed, soundConf+"scope \"web\" {}\n"); slices.ContainsFunc(list, func(f Finding) bool { return f.Check == "on-down" }) {
+		t.Errorf("without on_down: %v", names(list))
+	}
+	conf := strings.Replace(soundConf, `interface "wlan0" { `, "probe {\n  when = \"never\"\n}\ninterface \"wlan0\" {\n  on_down = \"reset\"\n  ", 1)
+	conf = strings.Replace(conf, `"10.1.0.1"] }`, "\"10.1.0.1\"]\n}", 1)
+	list := look(t, bed, conf)
+	i := slices.IndexFunc(list, func(f Finding) bool { return f.Check == "on-down" && f.Severity == Warning })
+	if i < 0 || list[i].Subject != `interface "wlan0"` || !strings.Contains(list[i].Evidence, "policy.conf:5") {
+		t.Errorf("on_down without probes: %+v", list)
+	}
+}

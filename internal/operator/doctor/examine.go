@@ -45,6 +45,8 @@ func Examine(f Facts) Report {
 	e.splits()
 	e.host()
 	e.run()
+	e.scopes()
+	e.onDown()
 	// Findings of equal severity stay in the order of the prefix list.
 	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	return e.report

@@ -217,6 +217,33 @@ func TestExamine(t *testing.T) {
 			"problem capability this host; systemctl edit mamma    # write [Service] and AmbientCapabilities=CAP_NET_ADMIN there",
 			"problem capability this host; use Linux 5.7 or later, which needs no privilege for that",
 		}, 2},
+		{"scopes at work", func(f *Facts) { f.Scopes = &Scopes{Known: true, Attached: true, Rights: []string{"CAP_BPF"}} }, nil, 0},
+		{"scopes without rights", func(f *Facts) {
+			f.Scopes = &Scopes{Known: true, Error: "no", Rights: []string{"CAP_BPF", "CAP_PERFMON"}}
+		}, []string{"problem scopes scopes; " + grant}, 2},
+		{"scopes without rights, and no mamma runs", func(f *Facts) { f.Scopes = &Scopes{Rights: []string{"CAP_BPF"}} }, []string{"problem scopes scopes; " + grant}, 2},
+		{"scopes, and no mamma runs", func(f *Facts) { f.Scopes = &Scopes{} }, nil, 0},
+		{"scopes without cgroup2", func(f *Facts) { f.Scopes = &Scopes{NoGroups: true, Known: true, Error: "no"} }, []string{"problem scopes scopes; systemd.unified_cgroup_hierarchy=1    # on the kernel's command line"}, 2},
+		{"scopes that the kernel refuses", func(f *Facts) { f.Scopes = &Scopes{Known: true, Error: "no"} }, []string{"problem scopes scopes; journalctl -u mamma    # shows what the kernel has refused"}, 2},
+		{"scopes that are detached", func(f *Facts) { f.Scopes = &Scopes{Known: true, Detached: true} }, []string{"warning scopes scopes; mammactl reload"}, 1},
+		{"scopes with less than everything", func(f *Facts) {
+			f.Scopes = &Scopes{Known: true, Attached: true, Error: "full", Missing: []string{"sendmsg4"}, Unkept: true, Unmatched: []string{"web"}, Failed: map[string]uint64{"backup": 3}}
+		}, []string{
+			"warning scopes scopes; mammactl scopes    # shows which control groups belong to which scope",
+			"warning scopes scopes; use a kernel with CONFIG_CGROUP_BPF and these hooks",
+			`warning scopes scope "backup"; mammactl decisions    # shows why`,
+			`note scopes scopes; scopes { pin_dir = "/run/mamma/bpf/mamma" }    # in the configuration; the lines for it are in scopes.conf, behind #`,
+			`note scopes scope "web"; systemd-cgls    # shows the control groups`,
+		}, 1},
+		{"on_down", func(f *Facts) { f.Resets = []Block{{Name: `interface "wlan0"`, At: "mamma.conf:3"}} }, nil, 0},
+		{"on_down that cannot work", func(f *Facts) {
+			f.Resets, f.MayRoute, f.NeverProbes = []Block{{Name: `interface "wlan0"`, At: "mamma.conf:3"}}, false, true
+			f.Prefixes = f.Prefixes[:1]
+		}, []string{
+			"problem on-down interface \"wlan0\"; systemctl edit mamma    # write [Service] and AmbientCapabilities=CAP_NET_ADMIN there",
+			"warning on-down interface \"wlan0\"; probe { when = \"doubt\" }    # in the configuration",
+			"note on-down interface \"wlan0\"; mammactl prefixes    # shows the networks that mamma manages",
+		}, 2},
 		{"nothing is managed", func(f *Facts) { f.Prefixes = nil }, []string{"problem networks this host; mamma --init    # shows blocks for the networks of this host"}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

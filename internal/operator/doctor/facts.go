@@ -34,6 +34,12 @@ type Facts struct {
 	// Run says whether "mammactl run" can place the connections of programs; nil if
 	// that was not tried.
 	Run *Run
+	// Scopes is nil if no scopes are configured.
+	Scopes *Scopes
+	// Resets are the blocks with on_down = "reset". NeverProbes tells that the
+	// configuration forbids probes.
+	Resets      []Block
+	NeverProbes bool
 	// Table is the first unused routing table from 101 on.
 	Table int
 	// Unbound are the interfaces that unbound traffic uses, for IPv4 and for IPv6.

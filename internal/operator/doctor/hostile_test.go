@@ -70,6 +70,10 @@ func everything(name string) []Facts {
 		named(func(f *Facts) {
 			f.Prefixes[0].Default, f.Prefixes[0].Barrier = false, Foreign{Priority: 9, Words: "from all iif " + display.ShellQuote(name) + " prohibit"}
 		}),
+		named(func(f *Facts) {
+			f.Scopes = &Scopes{Known: true, Attached: true, Error: name, Missing: []string{name}, Unkept: true, Unmatched: []string{name}, Failed: map[string]uint64{name: 1}}
+			f.Resets, f.NeverProbes, f.MayRoute = []Block{{Name: name, At: name}}, true, false
+		}),
 		named(func(f *Facts) { f.Prefixes = nil }),
 	}
 }
