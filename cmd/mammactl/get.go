@@ -307,7 +307,9 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 		req.Header.Set("If-Range", validator)
 	}
+	answered := g.waiting()
 	resp, err := web.Do(req)
+	answered()
 	if err != nil {
 		return nil, err
 	}

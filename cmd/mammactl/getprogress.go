@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -98,6 +99,15 @@ func (p *progress) ranges(offset, written int64, before []httpintent.Range) (lis
 	return list
 }
 
+// waiting tells on a terminal that the server has not answered yet, until answered is called.
+func (g *getting) waiting() (answered func()) {
+	if g.quiet {
+		return func() {}
+	}
+	host := clean(g.url.Host)
+	return g.app.status(func(d time.Duration) string { return fmt.Sprintf("waiting for %s, %.0f s", host, d.Seconds()) }).Stop
+}
+
 // show draws the progress on a terminal until stop is called. count returns the number
 // of bytes taken.
 func (p *progress) show(count func() int64) (stop func()) {
@@ -107,6 +117,7 @@ func (p *progress) show(count func() int64) (stop func()) {
 		return func() {}
 	}
 	p.terminal = fd
+	p.recent = []moment{{time.Now(), p.received()}}
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -151,15 +162,16 @@ func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, wi
 	if name == "-" {
 		name = "(standard output)"
 	}
-	head := name + "  " + byteSize(got)
-	if p.total > 0 {
-		head = fmt.Sprintf("%s  %3.0f %%  %s of %s", name, 100*float64(got)/float64(p.total), byteSize(got), byteSize(p.total))
-	}
-	head += "  " + mbps(&rate) + " Mbit/s"
+	amount, speed, left := "  "+byteSize(got), "  "+mbps(&rate)+" Mbit/s", ""
 	if p.total > got && rate > 0 {
-		head += "  " + ago(1000*float64(p.total-got)/rate) + " left"
+		left = "  " + ago(1000*float64(p.total-got)/rate) + " left"
 	}
-	lines := []string{table.Cut(head, width-1)}
+	tails := []string{amount + speed, amount}
+	if p.total > 0 {
+		part := fmt.Sprintf("  %3.0f %%", 100*float64(got)/float64(p.total))
+		tails = []string{part + amount + " of " + byteSize(p.total) + speed + left, part + speed + left, part + left, part}
+	}
+	lines := []string{head(name, tails, width-1)}
 	longest, most := 0, 1.0
 	for _, n := range networks {
 		longest = max(longest, table.Cells(clean(n.Name)))
@@ -180,6 +192,26 @@ func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, wi
 		lines = append(lines, table.Cut(strings.TrimRight(l, " "), width-1))
 	}
 	return lines
+}
+
+// leastName is the width that is left for the name of a file, so that it can be recognised.
+const leastName = 12
+
+// head returns the name with the first of the tails that leaves room for it, or with the
+// last. A name that is too long loses its folders first.
+func head(name string, tails []string, width int) string {
+	tail := tails[len(tails)-1]
+	for _, t := range tails {
+		if table.Cells(t)+min(leastName, table.Cells(name)) <= width {
+			tail = t
+			break
+		}
+	}
+	room := width - table.Cells(tail)
+	if table.Cells(name) > room {
+		name = filepath.Base(name)
+	}
+	return table.Cut(table.Cut(name, max(1, room))+tail, width)
 }
 
 // rate returns the mean rate of the last seconds, in bytes per second.
