@@ -195,11 +195,7 @@ func (a *app) otherEvent(e *control.Event) string {
 			}
 			return text
 		case "changed":
-			text += " has changed: " + clean(p.Cost)
-			if p.Budget != nil {
-				text += ", " + used(p.Budget)
-			}
-			return text
+			return text + " has changed" + differences(e.Prefix)
 		}
 		return text + " was " + clean(e.Prefix.Change)
 	case e.Reload != nil && e.Reload.Error != nil:
@@ -208,6 +204,50 @@ func (a *app) otherEvent(e *control.Event) string {
 		return fmt.Sprintf("%s  configuration reloaded; policy %s", clock, orUnknown(e.Reload.Policy))
 	}
 	return ""
+}
+
+// differences tells what has changed about a network, with what it is now.
+func differences(c *control.PrefixChange) string {
+	var list []string
+	for _, what := range c.Differs {
+		p, now := &c.Prefix, what
+		switch what {
+		case control.DiffersCost:
+			now = p.Cost
+			if p.Budget != nil {
+				now += ", " + used(p.Budget)
+			}
+		case control.DiffersDefault:
+			now = "the default"
+			if !p.Default {
+				now = "not the default"
+			}
+		case control.DiffersName:
+			now = "name " + orUnknown(p.Name)
+		case control.DiffersAddresses:
+			now = "addresses " + strings.Join(p.Addresses, ", ")
+		case control.DiffersResolvers:
+			now = "name servers"
+		case control.DiffersFacts:
+			now = factsText(p.Facts)
+		}
+		list = append(list, clean(now))
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(list, "; ")
+}
+
+func factsText(facts []control.Fact) string {
+	var list []string
+	for _, f := range facts {
+		list = append(list, fmt.Sprintf("%s %s (%s)", f.Name, f.Value, f.Source))
+	}
+	if len(list) == 0 {
+		return "no service tells anything of it any more"
+	}
+	return strings.Join(list, ", ")
 }
 
 func firstLine(s string) string {

@@ -439,6 +439,8 @@ func TestFollow(t *testing.T) {
 	f := newFake()
 	f.hold = true
 	list := decisions()
+	attached := wwan // as after the first connection, when the kernel knows the gateway
+	attached.Facts = []control.Fact{{Name: "gateway", Value: "aa:b5:d2:a9:59:ae", Source: "kernel"}}
 	f.events = []control.Event{
 		{Type: control.EventDecision, Time: now, Decision: &list[0]},
 		{Type: control.EventOutcome, Time: now, Decision: &list[2]},
@@ -446,7 +448,8 @@ func TestFollow(t *testing.T) {
 		{Type: control.EventDropped, Time: now, Dropped: known(uint64(1200))},
 		{Type: control.EventPrefix, Time: now, Prefix: &control.PrefixChange{Change: "health", Prefix: wlan6}},
 		{Type: control.EventPrefix, Time: now, Prefix: &control.PrefixChange{Change: "added", Prefix: wwan}},
-		{Type: control.EventPrefix, Time: now, Prefix: &control.PrefixChange{Change: "changed", Prefix: wwan}},
+		{Type: control.EventPrefix, Time: now, Prefix: &control.PrefixChange{Change: "changed", Differs: []string{"cost", "default"}, Prefix: wwan}},
+		{Type: control.EventPrefix, Time: now, Prefix: &control.PrefixChange{Change: "changed", Differs: []string{"facts"}, Prefix: attached}},
 		{Type: control.EventReload, Time: now, Reload: &control.Reload{Policy: known("threshold")}},
 		{Type: control.EventReload, Time: now, Reload: &control.Reload{Error: known("a:1,1: wrong\n  more")}},
 		{Type: "something of a later version", Time: now},

@@ -198,21 +198,24 @@ func (st *stream) changes() {
 		}
 		st.queue = append(st.queue, Event{Type: EventReload, Time: now, Reload: &e})
 	}
-	add := func(change string, v *mam.View, p *policy.Prefix) {
-		st.queue = append(st.queue, Event{Type: EventPrefix, Time: now, Prefix: &PrefixChange{Change: change, Prefix: prefix(v, p, now)}})
+	add := func(change string, v *mam.View, p *policy.Prefix, differs []string) {
+		st.queue = append(st.queue, Event{Type: EventPrefix, Time: now, Prefix: &PrefixChange{Change: change, Differs: differs, Prefix: prefix(v, p, now)}})
 	}
 	for _, p := range oldView.Prefixes {
 		if st.prefixes[p.ID] == nil {
-			add(changeRemoved, oldView, p)
+			add(changeRemoved, oldView, p, nil)
 		}
 	}
 	for _, p := range st.view.Prefixes {
 		change := changeOf(before[p.ID], p)
-		if change == "" && !sameIn(st.view, oldView, p, before[p.ID]) {
-			change = changeSettings
+		var differs []string
+		if change == "" || change == changeSettings {
+			if differs = differsIn(st.view, oldView, p, before[p.ID]); len(differs) > 0 {
+				change = changeSettings
+			}
 		}
 		if change != "" {
-			add(change, st.view, p)
+			add(change, st.view, p, differs)
 		}
 	}
 }
@@ -233,7 +236,7 @@ func changeOf(before, now *policy.Prefix) string {
 		return changeAdded
 	case now.Health.State != before.Health.State || now.Health.Reason != before.Health.Reason:
 		return changeHealth
-	case !sameSettings(now, before):
+	case len(differs(now, before)) > 0:
 		return changeSettings
 	}
 	return ""
@@ -248,19 +251,46 @@ func SameNetworks(v, o *mam.View) bool {
 
 // sameIn compares everything about a prefix in two Views except measurements and
 // health.
-func sameIn(v, o *mam.View, p, q *policy.Prefix) bool {
-	return sameSettings(p, q) && v.Devices[p.ID] == o.Devices[p.ID] && sameTold(v.Told[p.ID], o.Told[p.ID])
+func sameIn(v, o *mam.View, p, q *policy.Prefix) bool { return len(differsIn(v, o, p, q)) == 0 }
+
+// differsIn names what differs about a prefix in two Views, in the words of
+// PrefixChange.Differs.
+func differsIn(v, o *mam.View, p, q *policy.Prefix) []string {
+	out := differs(p, q)
+	if v.Devices[p.ID] != o.Devices[p.ID] {
+		out = append(out, DiffersDevice)
+	}
+	told, before := v.Told[p.ID], o.Told[p.ID]
+	if told.Cost != before.Cost && p.Cost == q.Cost {
+		out = append(out, DiffersCost) // who says it
+	}
+	if told.Resolvers != before.Resolvers {
+		out = append(out, DiffersResolvers)
+	}
+	if !sameFacts(told, before) {
+		out = append(out, DiffersFacts)
+	}
+	return out
 }
 
-// sameSettings compares everything except measurements and health.
-func sameSettings(p, q *policy.Prefix) bool {
-	return p.Index == q.Index && p.Name == q.Name && p.Default == q.Default && p.Cost == q.Cost &&
-		slices.Equal(p.Addrs, q.Addrs) && maps.Equal(p.Options, q.Options)
+// differs names what differs between two states of a prefix, except measurements and health.
+func differs(p, q *policy.Prefix) (out []string) {
+	for _, x := range []struct {
+		what string
+		same bool
+	}{
+		{DiffersCost, p.Cost == q.Cost}, {DiffersDefault, p.Default == q.Default}, {DiffersName, p.Name == q.Name},
+		{DiffersAddresses, slices.Equal(p.Addrs, q.Addrs)}, {DiffersDevice, p.Index == q.Index}, {DiffersOptions, maps.Equal(p.Options, q.Options)},
+	} {
+		if !x.same {
+			out = append(out, x.what)
+		}
+	}
+	return out
 }
 
-// sameTold compares what services say, except for what they measure.
-func sameTold(a, b mam.Told) bool {
+// sameFacts compares what services say, except for what they measure.
+func sameFacts(a, b mam.Told) bool {
 	measured := func(f mam.Fact) bool { return f.Measured }
-	return a.Cost == b.Cost && a.Resolvers == b.Resolvers &&
-		slices.Equal(slices.DeleteFunc(slices.Clone(a.Facts), measured), slices.DeleteFunc(slices.Clone(b.Facts), measured))
+	return slices.Equal(slices.DeleteFunc(slices.Clone(a.Facts), measured), slices.DeleteFunc(slices.Clone(b.Facts), measured))
 }

@@ -93,7 +93,14 @@ func TestEvents(t *testing.T) {
 	again, eth := wlan, *v2.Prefixes[1]
 	again.Stats.Conns, eth.Cost = 99, policy.Expensive
 	d.Publish(&mam.View{Prefixes: []*policy.Prefix{&again, &eth}, Runner: v.Runner})
-	if e := next(t, events); e.Type != EventPrefix || e.Prefix.Change != "changed" || e.Prefix.Prefix.Cost != "expensive" {
+	if e := next(t, events); e.Type != EventPrefix || e.Prefix.Change != "changed" || e.Prefix.Prefix.Cost != "expensive" || !slices.Equal(e.Prefix.Differs, []string{"cost"}) {
+		t.Errorf("event %+v", e)
+	}
+	// So is the gateway, which the kernel tells with the first connection.
+	d.Publish(&mam.View{Prefixes: []*policy.Prefix{&again, &eth}, Runner: v.Runner, Told: map[policy.PrefixID]mam.Told{
+		eth.ID: {Facts: []mam.Fact{{Name: "gateway", Value: "aa:b5:d2:a9:59:ae", Source: "kernel"}}},
+	}})
+	if e := next(t, events); e.Type != EventPrefix || e.Prefix.Change != "changed" || !slices.Equal(e.Prefix.Differs, []string{"facts"}) || e.Prefix.Prefix.Interface != "eth0" {
 		t.Errorf("event %+v", e)
 	}
 

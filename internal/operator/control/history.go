@@ -48,7 +48,8 @@ type PrefixHistory struct {
 type NetworkChange struct {
 	Seq       uint64    `json:"seq"` // from 1 in order of time
 	Time      time.Time `json:"time"`
-	Change    string    `json:"change"` // added, removed, health or changed
+	Change    string    `json:"change"`            // added, removed, health or changed
+	Differs   []string  `json:"differs,omitempty"` // as in PrefixChange
 	Prefix    string    `json:"prefix"`
 	Name      *string   `json:"name"`
 	Interface string    `json:"interface"`

@@ -62,6 +62,7 @@ type pastChange struct {
 	number uint64 // number of the latest sample at that time
 	time   time.Time
 	change string
+	differ []string
 	prefix *policy.Prefix
 }
 
@@ -148,7 +149,11 @@ func (p *Past) compareLocked(v *mam.View) {
 	for _, x := range v.Prefixes {
 		present[x.ID] = x
 		if change := changeOf(p.present[x.ID], x); change != "" && !first {
-			p.changedLocked(v.Time, change, x)
+			var differ []string
+			if change == changeSettings {
+				differ = differs(x, p.present[x.ID])
+			}
+			p.changedLocked(v.Time, change, differ, x)
 		}
 	}
 	var gone []*policy.Prefix
@@ -159,17 +164,17 @@ func (p *Past) compareLocked(v *mam.View) {
 	}
 	slices.SortFunc(gone, func(a, b *policy.Prefix) int { return compareIDs(a.ID, b.ID) })
 	for _, x := range gone {
-		p.changedLocked(v.Time, changeRemoved, x)
+		p.changedLocked(v.Time, changeRemoved, nil, x)
 	}
 	p.present = present
 }
 
-func (p *Past) changedLocked(at time.Time, change string, x *policy.Prefix) {
+func (p *Past) changedLocked(at time.Time, change string, differ []string, x *policy.Prefix) {
 	if len(p.changes) == pastChanges {
 		p.changes = append(p.changes[:0], p.changes[1:]...)
 	}
 	p.seq++
-	p.changes = append(p.changes, pastChange{p.seq, p.last, at, change, x})
+	p.changes = append(p.changes, pastChange{p.seq, p.last, at, change, differ, x})
 }
 
 func compareIDs(a, b policy.PrefixID) int {
@@ -265,7 +270,7 @@ func (p *Past) changesSince(number uint64) []NetworkChange {
 		}
 		x := c.prefix
 		out = append(out, NetworkChange{
-			Seq: c.seq, Time: c.time, Change: c.change, Prefix: x.CIDR.String(), Name: text(x.Name), Interface: x.Interface,
+			Seq: c.seq, Time: c.time, Change: c.change, Differs: c.differ, Prefix: x.CIDR.String(), Name: text(x.Name), Interface: x.Interface,
 			Cost: x.Cost.String(), Health: x.Health.State.String(), Reason: text(x.Health.Reason),
 		})
 	}

@@ -494,9 +494,22 @@ type Event struct {
 
 // PrefixChange says what changed about a prefix.
 type PrefixChange struct {
-	Change string `json:"change"` // added, removed, health or changed
-	Prefix Prefix `json:"prefix"` // the new state; the last one if the prefix was removed
+	Change  string   `json:"change"`            // added, removed, health or changed
+	Differs []string `json:"differs,omitempty"` // what is other than before, in the words below, if Change is changed
+	Prefix  Prefix   `json:"prefix"`            // the new state; the last one if the prefix was removed
 }
+
+// What may differ about a prefix.
+const (
+	DiffersCost      = "cost"
+	DiffersDefault   = "default"
+	DiffersName      = "name"
+	DiffersAddresses = "addresses"
+	DiffersDevice    = "device" // of the sockets that are placed on it
+	DiffersOptions   = "options"
+	DiffersResolvers = "resolvers"
+	DiffersFacts     = "facts" // what is told about it, as Prefix.Facts
+)
 
 // Reload says what came of reading the configuration again.
 type Reload struct {

@@ -331,7 +331,7 @@ export function tellChange(c) {
     case "added": return `${name} came: ${c.health}, ${c.cost}`;
     case "removed": return `${name} has gone`;
     case "health": return `${name} is ${c.health}${c.reason ? ": " + visible(c.reason) : ""}`;
-    case "changed": return `${name} has changed: ${c.cost}`;
+    case "changed": return `${name} has changed: ${(c.differs ?? ["cost"]).map((d) => d === "cost" ? c.cost : visible(d)).join(", ")}`;
   }
   return `${name}: ${visible(c.change)}`;
 }
