@@ -8,18 +8,37 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// overflow is the id that the kernel shows for users without an id in this process's
-// user namespace (kernel.overflowuid, user_namespaces(7)).
-const overflow = 65534
+// usualOverflow is the id that the kernel usually shows for users without an id in this
+// process's user namespace (user_namespaces(7)).
+const usualOverflow = 65534
+
+// overflow returns the id that the kernel shows for them. Root can set it
+// (kernel.overflowuid), which is done when a host is started, if at all: it is read once.
+var overflow = sync.OnceValue(func() uint32 {
+	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil {
+		return usualOverflow
+	}
+	return overflowOf(text)
+})
+
+func overflowOf(text []byte) uint32 {
+	uid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil {
+		return usualOverflow
+	}
+	return uint32(uid)
+}
 
 // Known tells whether a user id from the kernel stands for a single user. In a user
-// namespace that lacks some of the host's ids, as in containers, 65534 stands for all
-// users without an id, and so for nobody in particular. The result is also false if
-// that cannot be found out.
+// namespace that lacks some of the host's ids, as in containers, 65534 (or what
+// kernel.overflowuid says) stands for all users without an id, and so for nobody in
+// particular. The result is also false if that cannot be found out.
 func Known(uid uint32) bool {
-	if uid != overflow {
+	if uid != usualOverflow && uid != overflow() {
 		return true
 	}
 	text, err := os.ReadFile("/proc/self/uid_map")

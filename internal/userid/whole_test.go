@@ -19,3 +19,11 @@ func TestWhole(t *testing.T) {
 		}
 	}
 }
+
+func TestOverflow(t *testing.T) {
+	for text, want := range map[string]uint32{"65534\n": 65534, "1000\n": 1000, "4294967295\n": 4294967295, "": usualOverflow, "x": usualOverflow, "99999999999\n": usualOverflow} {
+		if got := overflowOf([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
