@@ -19,12 +19,15 @@ type peer struct {
 	to     netip.AddrPort
 	newest uint32 // voice packet
 	heard  Heard
+	called chan struct{} // closed when the first voice comes
 }
 
 // maxVoice bounds a call: half an hour.
 const maxVoice = 90_000
 
-func newPeer(pc net.PacketConn) *peer { return &peer{pc: pc, ways: map[netip.AddrPort]*way{}} }
+func newPeer(pc net.PacketConn) *peer {
+	return &peer{pc: pc, ways: map[netip.AddrPort]*way{}, called: make(chan struct{})}
+}
 
 // run answers probes and hears until the socket is closed.
 func (p *peer) run() {
@@ -57,14 +60,22 @@ func (p *peer) came(got *packet, from netip.AddrPort) {
 		p.sendLocked(from, packet{kind: probe})
 		return
 	}
+	if !p.to.IsValid() {
+		close(p.called)
+	}
 	if got.voice >= p.newest {
 		p.newest, p.to = got.voice, from
 	}
 	p.heard.note(got, now)
 }
 
-// talk sends voice until ctx ends, or until all is said, and returns how much it was.
+// talk sends voice from when somebody calls until ctx ends, or until all is said.
 func (p *peer) talk(ctx context.Context, count int) {
+	select {
+	case <-p.called:
+	case <-ctx.Done():
+		return
+	}
 	ticks(ctx, count, voiceEvery, func(i int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -36,8 +36,8 @@ type score struct {
 	each   []float64 // MOS of each window
 }
 
-// scoreOf judges a direction. The player adapts its delay once a second. A packet that
-// comes later than this delay is not heard.
+// scoreOf judges a direction. The player adapts its delay once a second, and at once to
+// a packet that comes later. Such a packet is not heard.
 func scoreOf(h Heard) score {
 	var s score
 	perWindow, perAdapt := int(window/voiceEvery), int(adapt/voiceEvery)
@@ -60,6 +60,7 @@ func scoreOf(h Heard) score {
 			case d > p.wait:
 				missing[i] = true
 				late++
+				p.stretch(d)
 			}
 			if d >= 0 {
 				p.learn(d)
@@ -103,6 +104,10 @@ func (p *playout) set(next Heard) {
 	}
 	p.wait = p.mean + deviations*p.deviation
 }
+
+// stretch adapts to a packet that was late with a delay of d. What is played in its place takes
+// as long as a packet, so what follows may come later by that much. NetEQ of WebRTC does this.
+func (p *playout) stretch(d time.Duration) { p.wait = min(d, p.wait+voiceEvery) }
 
 func (p *playout) learn(d time.Duration) {
 	p.mean += time.Duration(weight * float64(d-p.mean))
