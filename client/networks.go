@@ -63,9 +63,9 @@ type Network struct {
 	Limited bool
 	Left    int64
 
-	// RTT is the median of the round-trip times that TCP measures on it, MinRTT the least
-	// of the last ten minutes, RTTVar how much they vary, Loss which part of what is sent
-	// is lost, from 0 to 1. Loss is known where RTT is.
+	// RTT is the median of the round-trip times that TCP measures on it, and MinRTT the
+	// least of the last ten minutes. RTTVar is how much the round-trip times vary. Loss
+	// is the share of sent segments that are lost, from 0 to 1; it is known if RTT is.
 	RTT, MinRTT, RTTVar time.Duration
 	Loss                float64
 

@@ -306,7 +306,8 @@ func (c *PacketConn) Interface() string {
 	return i.Name
 }
 
-// sent notes how a write went, and makes loss of the errors of a network that is gone.
+// sent notes how a write went. Errors of a network that is gone count as loss, and sent
+// returns nil for them.
 func (c *PacketConn) sent(err error) error {
 	if err == nil {
 		if c.failing.Load() != nil {
@@ -472,21 +473,22 @@ func (p *Path) same(q *Path) bool {
 	return p.State == q.State && p.Better == q.Better && p.Best.Interface == q.Best.Interface && p.Best.Prefix == q.Best.Prefix && p.Best.Cost == q.Best.Cost && p.Network.Cost == q.Network.Cost
 }
 
-// SetSelection says by which SelectionProperties Best and Better of a Path are found. It
-// must be called before Changes, if at all. Without it these are the SelectionProperties
-// that the socket was opened with: if they require or prohibit a network only so that this
-// socket is on another one than an earlier socket, no Path would ever tell that the earlier
-// one's network has become better.
+// SetSelection sets the SelectionProperties by which Best and Better of a Path are
+// found. Without it they are those that the socket was opened with. A program needs it
+// if it has opened this socket with a requirement or a prohibition only to get off the
+// network of an earlier socket: no Path would tell otherwise that the earlier network
+// has become better. SetSelection must be called before Changes, if at all.
 func (c *PacketConn) SetSelection(p SelectionProperties) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.selection = p
 }
 
-// Changes returns a channel that has the Path at once, and again when State, Better, the
-// best network or a cost has changed: by what the manager says, by what the kernel says
-// about the interface and the address of the socket, and by how sending goes. The channel
-// holds the latest Path only. It is always the same one, and is closed by Close.
+// Changes returns a channel that has the Path at once, and again when State, Better,
+// the best network or a cost has changed. The changes come from the manager, from the
+// kernel's word on the interface and the address of the socket, and from the success of
+// sending. The channel holds the latest Path only. It is always the same one, and is
+// closed by Close.
 func (c *PacketConn) Changes() <-chan Path {
 	c.start.Do(c.watch)
 	return c.changes

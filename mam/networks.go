@@ -143,7 +143,8 @@ func (c *stateChanges) begin() bool {
 
 func (c *stateChanges) end() { <-c.ranking }
 
-// generation is a number for what a client is told the change of. It is not 0.
+// generation returns a number that changes with everything of which clients are told
+// the change. It is never 0.
 func (c *stateChanges) generation(list []wire.Network) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
@@ -161,7 +162,8 @@ func (c *stateChanges) generation(list []wire.Network) uint64 {
 	return max(1, h.Sum64())
 }
 
-// avoidance is the same for what single users avoid, in any order of them.
+// avoidance returns such a number for the networks that single users avoid. The order
+// of the users does not matter.
 func (c *stateChanges) avoidance(avoid map[uint32][]policy.PrefixID) (sum uint64) {
 	for uid, ids := range avoid {
 		var h maphash.Hash

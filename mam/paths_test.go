@@ -133,8 +133,8 @@ func TestCosts(t *testing.T) {
 	}
 }
 
-// For whom a client asks is recorded with the decision. That it got plain TCP is
-// recorded with the outcome.
+// The decision's record says for whom the client has asked. The outcome's says that the
+// client got plain TCP.
 func TestOrigin(t *testing.T) {
 	d := start(t, host(takeFirst), Options{})
 	c := d.dial(t)

@@ -16,11 +16,11 @@ const (
 	// udpReopenEvery is the least time between two new sockets that replace one whose
 	// sending failed. Each new socket costs a question to the manager.
 	udpReopenEvery = time.Second
-	// udpBatch is for how many datagrams of the client the rules are asked once, if that
-	// many are there already and fit into one buffer.
+	// udpBatch is the number of the client's datagrams for which the rules are asked
+	// once, if so many are there already and fit into one buffer.
 	udpBatch = 8
 	// udpOwnerFor is how long an answer of the rules about the client's port holds for
-	// what is sent to the client. Some programs get hundreds of datagrams in that time.
+	// datagrams to the client. Some programs get hundreds of datagrams in that time.
 	udpOwnerFor = 10 * time.Millisecond
 
 	// A network that has died beyond the first hop takes datagrams without an error:

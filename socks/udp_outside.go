@@ -50,8 +50,8 @@ func (a *association) answered(now time.Duration) {
 }
 
 // isSilent tells whether the time has come to take another network because no answer
-// arrives. It is called for each datagram. The zero silence means that the time has not
-// come. After another silence, the time comes again only after twice the time (see
+// arrives. It is called for each datagram. It returns the zero silence if the time has
+// not come. After each silence, the next one must be twice as long (see
 // defaultUDPSilence).
 func (a *association) isSilent() (s silence) {
 	now := time.Since(a.ss.Begun)

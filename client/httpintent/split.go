@@ -20,8 +20,8 @@ import (
 
 const (
 	defaultMinSize = 1 << 20
-	// defaultMemory is less than the 16 MB that a split may take, by what its connections
-	// and the collector need.
+	// A split may take 16 MB. defaultMemory leaves some of that to its connections and
+	// to the garbage collector.
 	defaultMemory = 12 << 20
 	minMemory     = 1 << 20
 

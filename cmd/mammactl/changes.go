@@ -122,7 +122,8 @@ func (a *app) tellNetworks(ctx context.Context, c *control.Client, last *network
 	return &now, a.printf("%s", a.brief(&now))
 }
 
-// same compares networks but for facts that change all the time.
+// same tells whether two lists of networks are equal, apart from facts that change all
+// the time.
 func same(x, y []network) bool {
 	steady := func(list []network) []network {
 		out := make([]network, len(list))

@@ -88,7 +88,8 @@ func listenWeb(port uint16, handed uint, o web.Options) (*web.Server, error) {
 	return web.At(l, o)
 }
 
-// quietly is a, for what has nobody at the terminal who waits.
+// quietly returns a copy of a that writes no messages to the terminal, because nobody
+// waits there.
 func (a *app) quietly() *app {
 	b := *a
 	b.err = nobody{}

@@ -111,8 +111,8 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	return serve(ctx, f, stderr)
 }
 
-// untilEnd gives a context that a signal to end ends too, for what nothing else would end:
-// the wait for somebody to write to a FIFO.
+// untilEnd returns a context that SIGTERM and an interrupt end, too. Nothing else would
+// end the wait for somebody to write to a FIFO.
 func untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 }

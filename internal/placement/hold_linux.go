@@ -32,10 +32,10 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.why }
 
-// errno returns the error of the program's call. It is EACCES if the policy has refused
-// the connection, as connect(2) returns for what is forbidden, and for kinds of sockets,
-// as socket(2) does; EPERM for options, as setsockopt(2) returns for what takes rights;
-// EPROTONOSUPPORT for Multipath TCP, after which programs use TCP; else ENETUNREACH.
+// errno returns the error of the program's call. EACCES means that the policy has
+// refused the connection (connect(2)), or that a kind of sockets is not permitted
+// (socket(2)). EPERM is for socket options (setsockopt(2)). EPROTONOSUPPORT is for
+// Multipath TCP; programs then use TCP. Everything else is ENETUNREACH.
 func (r *refusal) errno() unix.Errno {
 	switch {
 	case errors.Is(r.why, client.ErrRefused), errors.Is(r.why, errKind):

@@ -108,7 +108,8 @@ type listening struct {
 	gone  bool // the manager has said that the network is down, or does not list it any more
 }
 
-// listen makes one of pc, which was bound to source, invalid if to none.
+// listen makes a listening of pc. source is the address that pc is bound to; it is
+// invalid if there is none.
 func (n *networks) listen(pc *net.UDPConn, source netip.Addr, heard func()) *listening {
 	l := &listening{UDPConn: pc, heard: heard}
 	if source.IsValid() {

@@ -28,8 +28,8 @@ func newSubject(r *socks.Request, addr netip.AddrPort, dest socks.Addr, who func
 	return s
 }
 
-// towards makes the subject for what a request wants with one destination, which
-// for an association is not that of the request.
+// towards makes the subject of one destination of a request. An association has
+// destinations that the request does not name.
 func towards(r *socks.Request, dest socks.Addr, who func() rules.Caller) rules.Subject {
 	ip := dest.IP()
 	s := subjectOf(r, netip.AddrPortFrom(ip, dest.Port), who)

@@ -15,9 +15,9 @@ const leaseUses = 16
 // lease returns the lease of the decision for chosen. Each decision depends on the
 // transfers that earlier decisions have placed, so there is a lease only if these
 // cannot matter. That is so with a single candidate. It is also so for a transfer that
-// fits a first window, if the best network would stay the best with leaseUses more such
-// transfers on it and nothing under way elsewhere, and if these are not too much for a
-// network that is still to be tried.
+// fits a first window, if two conditions hold. The best network would stay the best
+// with leaseUses more such transfers on it and nothing under way elsewhere. And so many
+// transfers are not too much for a network that is still to be tried.
 func (p *Policy) lease(chosen, best *candidate, n need) policy.Lease {
 	if len(p.cands) == 1 {
 		return shape.Lease()

@@ -225,8 +225,8 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	l.judge(p, since, came/length)
 }
 
-// judge finds out whether the link is slower than believed. It goes by what has come
-// since the measurement before, at the given mean rate.
+// judge finds out whether the link is slower than believed. The evidence is the bytes
+// that have come since the measurement before, at the given mean rate.
 func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	// A tenth of a second of transfer is within the errors of measurement, and of the
 	// conversion of sizes to bytes on the wire. These errors must not pile up: on a

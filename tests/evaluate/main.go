@@ -326,7 +326,8 @@ func (e *evaluation) measure(ctx context.Context) error {
 	return err
 }
 
-// soFar writes the report of what there is, as one of the scenarios is complete.
+// soFar writes a report of the results that there are, each time that a scenario is
+// complete.
 func (e *evaluation) soFar(records []record) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()

@@ -19,13 +19,13 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// smallLimit is the time, in times of the best single network's, up to which a small
-// condition goes well: the 1.05 of the table of groups, and as much again by which runs
-// over emulated links differ.
+// smallLimit is the time up to which a small condition goes well, as a multiple of the
+// best single network's. It is the 1.05 of the table of groups, and as much again
+// because runs over emulated links differ by that.
 const smallLimit = 1.10
 
-// farFromBest is the time, in times of the best single network's, from which on a network
-// alone is not played: that may take an hour, and cannot be the best.
+// farFromBest is the time, as a multiple of the best single network's, from which on a
+// network alone is not played. Such a run may take an hour, and cannot be the best.
 const farFromBest = 3
 
 // smallOnes plays the small conditions in virtual time and over emulated links.
@@ -63,7 +63,7 @@ func (p smallPlayed) String() string {
 	return fmt.Sprintf("%.2f", p.ratio)
 }
 
-// verdict compares with what was simulated.
+// verdict compares the result with that of the simulation.
 func (p smallPlayed) verdict(simulated float64) string {
 	switch {
 	case p.left != "":

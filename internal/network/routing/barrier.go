@@ -16,12 +16,12 @@ type Barrier struct {
 	Table int
 }
 
-// BarrierOf returns the barrier before table main for what is sent from a prefix by its
-// own interface. ok is false if there is none, so that a default route in table main has
-// an effect. A prefix that has a default route has no barrier.
-// refusing are the routes to everywhere that refuse (oracle.Kernel.Refusing). A rule that passes
-// over routes to everywhere (suppress_prefixlength) does not pass over these: the kernel looks at
-// the length only of a route that leads somewhere.
+// BarrierOf returns the barrier before table main for packets from a prefix by its own
+// interface. ok is false if there is none, so that a default route in table main has an
+// effect. A prefix that has a default route has no barrier. refusing are the routes to
+// everywhere that refuse (oracle.Kernel.Refusing). A rule that passes over routes to
+// everywhere (suppress_prefixlength) does not pass over these: the kernel looks at the
+// length only of a route that leads somewhere.
 func BarrierOf(p *netmon.Prefix, nets *netmon.Snapshot, refusing []oracle.Route) (b Barrier, ok bool) {
 	if p.HasDefault || p.Hidden {
 		return Barrier{}, false

@@ -225,9 +225,9 @@ func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
 // below makes a link's table for a host with a VPN that takes all traffic by many
 // routes. The VPN's table may also lead elsewhere with prefixes no longer than a piece.
 // Prefix lengths then do not tell the two kinds apart, so the link's table names both.
-// For what leads elsewhere, it makes the kernel continue with the next rule (throw).
-// Pieces inside of that get routes to everywhere by the link. The longest match is then
-// the same as in the VPN's table.
+// For prefixes that lead elsewhere, the link's table makes the kernel continue with the
+// next rule (throw). Pieces inside of that get routes to everywhere by the link. The
+// longest match is then the same as in the VPN's table.
 func below(defaults []Route, p *netmon.Pieces) []Route {
 	all := slices.Clone(defaults)
 	for _, o := range p.Others {

@@ -458,7 +458,7 @@ type Setting struct {
 	Text string `json:"text"` // in the policy's own language, one line
 }
 
-// Forgetting is the body of /v1/forget: of what is to be forgotten what was measured.
+// Forgetting is the body of /v1/forget. It says whose measurements are to be forgotten.
 type Forgetting struct {
 	Interface string `json:"interface"` // "": of all
 }

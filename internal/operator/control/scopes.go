@@ -65,10 +65,10 @@ type ScopeAnswer struct {
 	Reason    string     `json:"reason"`
 }
 
-// Put fills in what package policy and package intent have other forms for.
+// Put sets Chosen to p in the form of the schema.
 func (a *ScopeAnswer) Put(p *policy.Prefix) { a.Chosen = ref(p) }
 
-// Put is the same for the intents.
+// Put sets Intents to set in the form of the schema.
 func (s *Scope) Put(set intent.Set) { s.Intents = intents(set) }
 
 // mayRead checks that the peer may see what other users do.

@@ -23,10 +23,10 @@ type Calls struct {
 	// NoIOURing makes io_uring_setup(2) and its like fail with ENOSYS, because operations
 	// in such a ring pass every filter.
 	NoIOURing bool
-	// Others are calls by which something could leave unseen: calls of socket(2) for
-	// anything but TCP and UDP, Unix, netlink and crypto sockets, all of them by the
-	// interface for programs of 32 bits; and of setsockopt(2) for options that say by
-	// which interface or route something leaves.
+	// Others are further calls by which data could leave unseen. They are calls of
+	// socket(2) for sockets other than TCP, UDP, Unix, netlink and crypto; all calls of
+	// socket(2) by the interface for programs of 32 bits; and calls of setsockopt(2)
+	// for options that choose an interface or a route.
 	Others bool
 }
 

@@ -293,8 +293,8 @@ func (p *Page) Show(ctx context.Context, width, height int, dark bool) error {
 		p.do(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil))
 }
 
-// Prefer sets a feature of the user's preferences, such as prefers-reduced-motion. Others go
-// back to what the browser has, also the colour scheme.
+// Prefer sets a feature of the user's preferences, such as prefers-reduced-motion. All
+// other preferences get the browser's own values again, also the colour scheme.
 func (p *Page) Prefer(ctx context.Context, feature, value string) error {
 	return p.do(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": feature, "value": value}}}, nil)
 }

@@ -91,8 +91,8 @@ type playout struct {
 	begun           bool
 }
 
-// set takes a new wait by what is known. At the beginning that is what comes first, as if
-// some words had been said before.
+// set chooses a new wait from the delays that are known. At the beginning these are the
+// first ones, as if some words had been said before.
 func (p *playout) set(next Heard) {
 	for _, d := range next {
 		if p.begun {

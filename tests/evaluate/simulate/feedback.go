@@ -28,7 +28,7 @@ func browser() policy.App { return policy.App{UID: 1000, PID: 4711, Command: "br
 
 func hostName(host int) string { return "h" + strconv.Itoa(host) + ".example.net" }
 
-// transfer is what is reported of what a flow of a connection did.
+// transfer returns the report of a flow of a connection.
 func (h *Host) transfer(c *conn, f *flow) policy.Transfer {
 	u := &c.use
 	t := policy.Transfer{

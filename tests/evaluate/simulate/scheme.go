@@ -32,9 +32,9 @@ func RoundRobin() Scheme {
 	return Scheme{Name: "round robin", new: builtin("rr_naive")}
 }
 
-// MPTCP is the scheme in which every connection uses all paths, by Multipath TCP
-// with its lowest-RTT scheduler, first the default path. Its subflows are not
-// coupled, as in Linux.
+// MPTCP is the scheme in which every connection uses all paths, by Multipath TCP with
+// its lowest-RTT scheduler. The first subflow takes the default path. Its subflows are
+// not coupled, as in Linux.
 func MPTCP() Scheme {
 	return Scheme{Name: "mptcp", new: func(uint64, []*policy.Prefix) (policy.Policy, error) { return fixed{multipath: true}, nil }}
 }
