@@ -112,7 +112,7 @@ func (in *inputs) changed(v *mam.View) bool {
 // askAll asks about everything again.
 func (e *Engine) askAll() {
 	e.askUsual()
-	keys := e.answers.own.Keys() // from the oldest
+	keys := e.answers.own.Keys()              // from the oldest
 	for _, k := range slices.Backward(keys) { // those used last are needed first
 		if g, ok := e.answers.own.Peek(k); ok {
 			e.askOwn(g.scope, k, g.advice.Record.App)

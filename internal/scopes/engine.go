@@ -72,7 +72,7 @@ type Engine struct {
 	wait       sync.WaitGroup
 	classes    map[string]*class
 	retired    [2]retired // the second is the older one
-	lastID     uint32 // of scopes and classes
+	lastID     uint32     // of scopes and classes
 	groups     map[uint64]*class
 	where      map[string]uint64 // groups by path
 	full       map[string]uint64 // groups by path that the kernel has no room for

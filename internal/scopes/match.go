@@ -20,7 +20,7 @@ type scope struct {
 	// none tells that the scope names users, and that none of them exists on the host.
 	none  bool
 	count *Counts // shared by scopes of the same name in successive configurations
-	used  bool // the usual answer was used since the policy was last asked for it
+	used  bool    // the usual answer was used since the policy was last asked for it
 }
 
 // lookUp returns the number of a user.
