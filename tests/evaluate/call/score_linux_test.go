@@ -148,3 +148,23 @@ func TestWay(t *testing.T) {
 		t.Errorf("%d sent, %d lost since", sent, lost)
 	}
 }
+
+func TestWellEnough(t *testing.T) {
+	for _, tt := range []struct {
+		ours, one, two float64
+		want           bool
+	}{
+		{4.1, 3.2, 4.1, true},
+		{3.7, 3.2, 4.1, true},
+		{3.5, 3.2, 4.1, false},  // far below the better one
+		{3.2, 4.1, 3.2, false},  // it did not move
+		{3.4, 3.3, 3.89, false}, // hardly above the worse one
+		{3.5, 3.3, 3.89, true},
+		{3.8, 3.8, 3.9, true}, // both are alike
+		{math.NaN(), 3, 3, false},
+	} {
+		if got := wellEnough(tt.ours, tt.one, tt.two); got != tt.want {
+			t.Errorf("%v beside %v and %v: %v", tt.ours, tt.one, tt.two, got)
+		}
+	}
+}
