@@ -106,6 +106,7 @@ func newHost(t *testing.T) *host {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	h.end = func() { cancel(); <-done }
+	h.engine.Begin()
 	go func() { defer close(done); _ = h.engine.Run(ctx) }()
 	t.Cleanup(h.end)
 
