@@ -57,12 +57,13 @@ func byTurns(turns int, before func() error, things map[string]func() error) (me
 func nothing() error { return nil }
 
 var benchmarks = map[string]stage.Job{
-	"odd":        stage.Typed(odd),
-	"bench dial": stage.Typed(benchDial),
-	"bench pool": stage.Typed(benchPool),
-	"bench http": stage.Typed(benchHTTP),
-	"link down":  stage.Typed(linkDown),
-	"packets":    stage.Typed(packets),
+	"odd":             stage.Typed(odd),
+	"bench dial":      stage.Typed(benchDial),
+	"bench pool":      stage.Typed(benchPool),
+	"bench http":      stage.Typed(benchHTTP),
+	"link down":       stage.Typed(linkDown),
+	"packets":         stage.Typed(packets),
+	"packets of IPv6": stage.Typed(packets6),
 }
 
 // daemons returns two ways to the manager: one that asks about each connection, and one
