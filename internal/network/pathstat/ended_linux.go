@@ -21,9 +21,11 @@ const (
 	// endedFresh bounds the time since a connection that has ended received something. If
 	// it was silent for longer, its round-trip time tells nothing about the present.
 	endedFresh = 2 * time.Second
+	// endedLate is how much later than a connection's end the kernel may tell it, at most.
+	endedLate = 250 * time.Millisecond
 	// endedSpan is for how long the round-trip times of connections that have ended are
-	// kept for [Snapshot.Ended]. It is the longest time between two passes, so that those
-	// of a second are seen together.
+	// kept for [Snapshot.Ended]. So those of a second are
+	// seen together.
 	endedSpan = time.Second
 	// maxEnded bounds what is kept of a prefix for that.
 	maxEnded = 256
@@ -123,8 +125,8 @@ func (st *state) ended(now Instant, s *tcpSocket) {
 	}
 	paths := st.byAddr[s.Local]
 	for _, p := range paths {
-		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index || p.begun > 0 && heard > now.Up-p.begun {
-			continue
+		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index || p.begun > 0 && heard+endedLate >= now.Up-p.begun {
+			continue // it may have ended before this network was there
 		}
 		p.estimator.Ended(now, s.Sample.RTT)
 		st.dests.ended(now, keyOf(p.tag, s.Remote), s.Sample.RTT)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +70,39 @@ func TestEndedConnections(t *testing.T) {
 	})
 }
 
+// A connection that ended before a network was there says nothing about it, even if it
+// heard something up to its end. The kernel may tell it some time later.
+func TestEndedOverTheNetworkBefore(t *testing.T) {
+	st := newState(100*time.Millisecond, 4, nil, nil)
+	now := Instant{Wall: time.Now(), Up: time.Minute}
+	st.set(now, &home)
+	again := slices.Clone(home)
+	again[0].Stay = 1
+	now.Up += time.Minute
+	st.set(now, &again)
+	began := now.Up
+	for _, tt := range []struct {
+		after, heard time.Duration
+		counts       bool
+	}{
+		{0, 0, false},
+		{100 * time.Millisecond, 0, false},
+		{endedLate, 0, false},
+		{endedLate + 100*time.Millisecond, 100 * time.Millisecond, false},
+		{time.Second, 900 * time.Millisecond, false},
+		{endedLate + time.Millisecond, 0, true},
+		{time.Second, 100 * time.Millisecond, true},
+	} {
+		now.Up = began + tt.after
+		s := conn("10.0.1.2", "192.0.2.1", 10, 1)
+		s.Heard = uint32(tt.heard / time.Millisecond)
+		before := st.ends
+		if st.ended(now, &s); (st.ends > before) != tt.counts {
+			t.Errorf("%v after the beginning, silent for %v: counts %v, want %v", tt.after, tt.heard, !tt.counts, tt.counts)
+		}
+	}
+}
+
 // However many connections end, what is kept of them is bounded.
 func TestEndedIsBounded(t *testing.T) {
 	st := newState(100*time.Millisecond, 4, nil, nil)
@@ -122,11 +156,15 @@ func TestSamplerSeesShortConnections(t *testing.T) {
 		t.Skipf("no loopback interface: %v", err)
 	}
 	id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.95.0.0/16")}
-	snapshots := make(chan *Snapshot)
+	snapshots, goOn := make(chan *Snapshot), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	s := New(Options{Interval: MinInterval, MaxInterval: -1, OnSnapshot: func(snap *Snapshot) {
 		select {
 		case snapshots <- snap:
+		case <-ctx.Done():
+		}
+		select {
+		case <-goOn:
 		case <-ctx.Done():
 		}
 	}}, nil)
@@ -139,8 +177,8 @@ func TestSamplerSeesShortConnections(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	// The sampler waits while a snapshot is not taken. So these connections live and end
-	// between two passes.
+	// The sampler waits until it may go on. So these connections live and end between two
+	// passes.
 	<-snapshots
 	for _, p := range connect(t, "tcp4", "127.95.0.1:0", "127.95.0.1", 3) {
 		for _, c := range []net.Conn{p.client, p.server} {
@@ -151,6 +189,7 @@ func TestSamplerSeesShortConnections(t *testing.T) {
 	deadline := time.After(10 * time.Second)
 	for {
 		select {
+		case goOn <- struct{}{}:
 		case snap := <-snapshots:
 			p := snap.Paths[id]
 			if p.Conns > 0 {
