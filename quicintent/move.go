@@ -244,6 +244,7 @@ func (m *mover) move(r reason, begun time.Time) {
 		m.notBefore = now.Add(pause)
 	}
 	m.betterSince = time.Time{}
+	m.noteBetter(now) // there may be no further change that tells so
 	m.tell(mv)
 }
 
@@ -292,8 +293,10 @@ func (m *mover) again(p *path) *path {
 	return p
 }
 
-// morePaths is how many paths the peer has connection IDs for, besides the first one. To
-// probe a path once more takes none. New ones come only over a network that works.
+// morePaths is how many paths the peer has connection IDs for, besides the first one. A
+// probe takes none if it repeats one of a path that was never used. A path that was left
+// takes another one, as quic-go gives its ID back. New ones come only over a network that
+// works.
 const morePaths = 2
 
 // prepare makes p ready to be probed, and gives up paths that were probed or used before, the
@@ -326,14 +329,14 @@ const mostKept = 32
 func (m *mover) probe() (*path, error) {
 	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.roundTrip().smoothed))
 	defer cancel()
-	if len(m.kept) >= mostKept {
-		return nil, errors.New("it has used too many networks")
-	}
 	p, err := m.elsewhere(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("no other network: %w", err)
 	}
-	p = m.again(p)
+	if p = m.again(p); len(m.kept) >= mostKept { // it is none of those that are kept
+		p.close()
+		return nil, errors.New("it has used too many networks")
+	}
 	if err := m.prepare(p); err != nil {
 		m.kept = append(m.kept, p)
 		return nil, err
