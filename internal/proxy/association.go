@@ -34,6 +34,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	if err != nil {
 		return nil, err
 	}
+	seen := o.networks.number()
 	ch := o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
 	dec, err := o.decide(ctx, r, d, ch, network, address)
 	if err != nil {
@@ -50,6 +51,9 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 			d.seats = map[bool]*seat{}
 		}
 		d.seats[dest.Addr().Is4()] = s
+	}
+	if o.networks.lost(s.source) {
+		s.choice = netip.Addr{} // the manager's choice counts again
 	}
 	i := 0
 	if dec.Err() == nil { // without an answer, the manager's earlier choice stays for when it is back
@@ -85,7 +89,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 		moved := time.Now()
 		heard = sync.OnceFunc(func() { dec.ReportAnswered(client.Candidate(i), time.Since(moved)) })
 	}
-	return o.networks.listen(pc.(*net.UDPConn), source, heard), nil
+	return o.networks.listen(pc.(*net.UDPConn), source, seen, heard), nil
 }
 
 // deviceOf returns the interface to bind a socket to, "" if there is none.

@@ -77,7 +77,7 @@ func (n *networks) number() uint64 {
 }
 
 // of tells whether the network of a local address is among them and works, and whether
-// another one of its family is up.
+// another one of its family is up, and may be used.
 func (l *news) of(local netip.Addr) (listed, works, other bool) {
 	for i := range l.list {
 		n := &l.list[i]
@@ -86,10 +86,21 @@ func (l *news) of(local netip.Addr) (listed, works, other bool) {
 		case slices.Contains(n.Addrs, local) || n.Prefix.Contains(local):
 			listed, works = true, works || n.State != client.NetworkDown
 		default:
-			other = other || n.State == client.NetworkUp
+			other = other || n.State == client.NetworkUp && n.Usable
 		}
 	}
 	return listed, works, other
+}
+
+// lost tells whether the latest news has the network of a local address, as one that is
+// down while another one can be used.
+func (n *networks) lost(local netip.Addr) bool {
+	latest := n.latest.Load()
+	if latest == nil || !local.IsValid() {
+		return false
+	}
+	listed, works, other := latest.of(local.Unmap().WithZone(""))
+	return listed && !works && other
 }
 
 // listening is a socket of an association.
@@ -109,12 +120,12 @@ type listening struct {
 }
 
 // listen makes a listening of pc. source is the address that pc is bound to; it is
-// invalid if there is none.
-func (n *networks) listen(pc *net.UDPConn, source netip.Addr, heard func()) *listening {
+// invalid if there is none. seen is the number of the news before the manager was asked.
+func (n *networks) listen(pc *net.UDPConn, source netip.Addr, seen uint64, heard func()) *listening {
 	l := &listening{UDPConn: pc, heard: heard}
 	if source.IsValid() {
 		l.networks, l.local = n, source.Unmap().WithZone("")
-		l.seen = n.number()
+		l.seen = seen
 		n.enter()
 		l.leave = sync.OnceFunc(n.leave)
 	}

@@ -19,10 +19,11 @@ import (
 func TestSocketFollowsNetworks(t *testing.T) {
 	const up, suspect, down = wire.PathUp, wire.PathSuspect, wire.PathDown
 	network := func(prefix string, health uint32) wire.Network {
-		return wire.Network{Interface: prefix, Prefix: netip.MustParsePrefix(prefix), Health: health, Cost: wire.Cost{Left: wire.NoBudget}}
+		return wire.Network{Interface: prefix, Prefix: netip.MustParsePrefix(prefix), Health: health, Flags: wire.NetworkOffered, Cost: wire.Cost{Left: wire.NoBudget}}
 	}
 	ours := func(health uint32) wire.Network { return network("127.0.0.0/8", health) }
 	other := func(health uint32) wire.Network { return network("192.0.2.0/24", health) }
+	barred := func(health uint32) wire.Network { n := other(health); n.Flags = 0; return n }
 	six := network("2001:db8::/64", up)
 	for _, tt := range []struct {
 		name  string
@@ -36,6 +37,7 @@ func TestSocketFollowsNetworks(t *testing.T) {
 		{"the other is down, and comes back", [][]wire.Network{{ours(down), other(down)}, {ours(down), other(up)}}, true},
 		{"it comes back", [][]wire.Network{{ours(down), other(up)}, {ours(up), other(up)}}, false},
 		{"the other is of another family", [][]wire.Network{{ours(down), six}}, false},
+		{"the other may not be used", [][]wire.Network{{ours(down), barred(up)}}, false},
 		{"it is gone", [][]wire.Network{{ours(up), other(up)}, {other(up)}}, true},
 		{"it was never there", [][]wire.Network{{other(up)}, {other(up), six}}, false},
 		{"nothing is left", [][]wire.Network{{ours(up), other(up)}, {}}, false},
@@ -48,10 +50,12 @@ func TestSocketFollowsNetworks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := n.listen(pc, netip.MustParseAddr("127.0.0.1"), nil)
+			l := n.listen(pc, netip.MustParseAddr("127.0.0.1"), n.number(), nil)
 			var failed error
-			for _, list := range tt.lists {
-				m.SetNetworks(list)
+			for i, list := range tt.lists {
+				if i > 0 {
+					m.SetNetworks(list)
+				}
 				for deadline := time.Now().Add(10 * time.Second); n.latest.Load() == nil || len(n.latest.Load().list) != len(list) || !same(n.latest.Load().list, list); {
 					if time.Now().After(deadline) {
 						t.Fatalf("not told of %v", list)
@@ -64,7 +68,7 @@ func TestSocketFollowsNetworks(t *testing.T) {
 				t.Errorf("sending: %v", failed)
 			}
 			// What is so when a socket is opened has been decided on.
-			if again := n.listen(pc, netip.MustParseAddr("127.0.0.1"), nil); again.failed() {
+			if again := n.listen(pc, netip.MustParseAddr("127.0.0.1"), n.number(), nil); again.failed() {
 				t.Error("a new socket has failed already")
 			} else if err := again.Close(); err != nil {
 				t.Error(err)
@@ -76,7 +80,7 @@ func TestSocketFollowsNetworks(t *testing.T) {
 			}
 		})
 	}
-	plain := (&networks{}).listen(nil, netip.Addr{}, nil)
+	plain := (&networks{}).listen(nil, netip.Addr{}, 0, nil)
 	if plain.networks != nil {
 		t.Error("a socket that the manager did not place is followed")
 	}
