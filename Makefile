@@ -174,7 +174,7 @@ evaluate: ## compare the policies on emulated links, in an hour and a half
 	$(GO) run -C quicintent ./evaluate
 	$(GO) run ./tests/evaluate/call
 
-evaluate-quick: ## a part of it in a minute, with limits that must hold
+evaluate-quick: ## a part of it in two minutes, with limits that must hold
 	$(TALLY) --note $(SKIPPED)/evaluate --program -- $(GO) run ./tests/evaluate --quick
 	$(TALLY) --note $(SKIPPED)/evaluate-quic --program -- $(GO) run -C quicintent ./evaluate --quick
 	$(TALLY) --note $(SKIPPED)/evaluate-call --program -- $(GO) run ./tests/evaluate/call --quick
