@@ -21,11 +21,11 @@ const (
 	reasonNothing   = "bulk transfer, no capacity known: default"
 	reasonNoRTT     = "MPTCP: slowest prefix carries the segment; no RTT known: default first"
 
-	// playing is the buffer above which play-out counts as started. As in the original
-	// it is 10, although the figure compared with it is in milliseconds.
+	// playing is the play-out buffer, in milliseconds, above which play-out counts as
+	// started. 10 ms is short, but it is the value of the original.
 	playing = 10
-	// seconds and secondsBuffering bound the time that a segment may take over the
-	// slowest prefix, while playing and before.
+	// seconds is the longest time that a segment may take over the slowest prefix once
+	// play-out has started. secondsBuffering is the longest time before that.
 	seconds, secondsBuffering = 8, streaming.SegmentSeconds
 )
 
@@ -33,8 +33,9 @@ type options struct {
 	LogFile string `mam:"logfile"`
 }
 
-// Policy is the mptcp_selective policy. Its state is a count per prefix: how many bulk
-// transfers have left the prefix out since all prefixes were last used together.
+// Policy is the mptcp_selective policy. Its state is a count for each prefix. The count
+// is the number of bulk transfers that were sent over another prefix alone, since a bulk
+// transfer last used all prefixes.
 type Policy struct {
 	opts  options
 	count streaming.Counters
@@ -74,16 +75,17 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// Count returns how many bulk transfers have left the prefix out since all prefixes
-// were last used together.
+// Count returns the number of bulk transfers that were sent over another prefix alone,
+// since a bulk transfer last used all prefixes.
 func (p *Policy) Count(id policy.PrefixID) int { return p.count.Of(id) }
 
 // SetCount replaces the value of Count, for tests and replay.
 func (p *Policy) SetCount(id policy.PrefixID, n int) { p.count.Set(id, n) }
 
 // Choose decides by the category intent. For bulk transfers it also reads the bit rate
-// in bits per second and the play-out buffer in milliseconds. An idle socket on the
-// suggested prefix is reused if its use of MPTCP equals that of the decision.
+// in bits per second and the play-out buffer in milliseconds. Choose reuses an idle
+// socket on the suggested prefix. An MPTCP socket is reused only if the decision uses
+// MPTCP, and a plain TCP socket only if the decision does not.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ruleBound
 	if r.Bound.IsValid() {
@@ -91,7 +93,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	}
 	n := streaming.Read(r)
 	if r.Kind == policy.Connect {
-		n.Duration = 0 // as in the original
+		n.Duration = 0 // the original takes the play-out buffer as 0 for these requests
 	}
 	d := p.Decide(r, n.Category, n.SegmentSize(), n.Duration)
 	shape.Reuse(r, &d, nil)
@@ -141,8 +143,8 @@ func (p *Policy) bulk(r *policy.Request, size, buffer int64) policy.Decision {
 	if slow == nil {
 		return shape.Default(r, r.DefaultPrefix(), reasonNothing)
 	}
-	// The rate is 0 if slow was found by its long-term value. Then no time is short
-	// enough.
+	// The rate is 0 if only the long-term capacity of slow is known. Then neither bound
+	// is met.
 	rate := predict.Value(policy.MetricDownSMAMaxMid, slow)
 	switch {
 	case buffer > playing && seconds*rate > float64(size):

@@ -10,8 +10,8 @@ import (
 
 const reasonTurn = "round robin"
 
-// Policy is the naive round-robin policy. Its state is the position in each list of
-// candidates.
+// Policy is the naive round-robin policy. Its state is the candidate chosen last,
+// separately for IPv4, for IPv6 and for requests that accept both.
 type Policy struct{ turn rotation.Rotation }
 
 var (
@@ -45,7 +45,8 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseResolver leaves the name to the client, as in the Socket Intents prototype.
+// ChooseResolver leaves it to the client to resolve the name, as in the Socket Intents
+// prototype.
 func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
 }
