@@ -16,19 +16,19 @@ import (
 
 // Attachment is what a Table has attached. It is not safe for concurrent use.
 type Attachment struct {
-	pins  string // "": the programs end with this process
+	pins  string // directory that keeps the links; "": the programs end with this process
 	lock  *os.File
 	links map[string]link.Link
 }
 
 // Attach makes the programs of t run for all control groups below group, a directory of
-// cgroup2. They run beside the programs of others, which are not touched.
+// cgroup2. Programs that others have attached there keep running.
 //
 // dir is a directory of a BPF file system that keeps the programs running after this process.
-// The programs that an earlier process has kept there are replaced one by one, so that there
-// is no moment without them. If dir is "", the programs end with this process. If dir cannot
-// be used, the error wraps pins.ErrUnusable, and also pins.ErrInUse if another process uses
-// it.
+// If an earlier process has kept programs in dir, Attach replaces them one by one, so that no
+// hook is without its program at any moment. If dir is "", the programs end with this
+// process. If dir cannot be used, the error wraps pins.ErrUnusable. If the reason is that
+// another process uses dir, the error also wraps pins.ErrInUse.
 func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 	a := &Attachment{pins: dir, links: map[string]link.Link{}}
 	defer func() {
@@ -83,7 +83,8 @@ func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 		if dir == "" {
 			continue
 		}
-		// A link for another group, or of another version of mamma, ends here.
+		// If there is an old link at path, it could not be updated: it is for another
+		// group, or another version of mamma made it. Removing its file ends the link.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", pins.ErrUnusable, err)
 		}
@@ -94,7 +95,8 @@ func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 	return a, nil
 }
 
-// kept opens a link of an earlier process if it is for this hook and group.
+// kept opens the link that an earlier process has kept at path. It returns nil if there is
+// none, or if the link is for another hook or another group.
 func kept(path string, p point, group uint64) link.Link {
 	l, err := link.LoadPinnedLink(path, nil)
 	if err != nil {
@@ -146,14 +148,14 @@ func (a *Attachment) Close() {
 	}
 }
 
-// GroupID returns the kernel's number of a control group.
+// GroupID returns the kernel's ID of a control group.
 func GroupID(path string) (uint64, error) {
 	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
 	if err != nil {
-		return 0, fmt.Errorf("number of control group %s: %w", path, err)
+		return 0, fmt.Errorf("ID of control group %s: %w", path, err)
 	}
 	if h.Size() != 8 {
-		return 0, fmt.Errorf("number of control group %s: a handle of %d bytes", path, h.Size())
+		return 0, fmt.Errorf("ID of control group %s: the file handle has %d bytes, not 8", path, h.Size())
 	}
 	return binary.NativeEndian.Uint64(h.Bytes()), nil
 }
