@@ -9,9 +9,10 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// lookup finds the addresses for c. The candidate that it returns takes c's place. That
-// candidate is not bound to a source address if the manager has found that the addresses
-// cannot be reached from there.
+// lookup finds the addresses for c. It returns the candidate to use instead of c. The
+// returned candidate is not bound to a source address if the addresses are loopback
+// addresses, or if the manager has found that they cannot be reached from that source
+// address.
 func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate, error) {
 	t := &p.target
 	found := *c
@@ -38,8 +39,9 @@ func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate,
 }
 
 // settle unbinds c if its addresses are loopback addresses, because a connection to
-// loopback that is bound to a network times out. A manager with extensions does the
-// same if it knows the addresses; an original daemon does not.
+// loopback that is bound to a network times out. A manager that knows our extensions of
+// the protocol unbinds such a candidate itself, if it knows the addresses. The daemon of
+// the original does not.
 func (c *candidate) settle() {
 	if len(c.addrs) > 0 && c.addrs[0].Addr().IsLoopback() && !c.local.IsLoopback() {
 		c.unbind()
@@ -47,7 +49,7 @@ func (c *candidate) settle() {
 }
 
 // lookupOnNetwork asks the manager to resolve the name on c's network. answered is false
-// if the manager leaves that to the client, or is gone.
+// if the manager leaves the resolution to the client, or cannot be reached.
 func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (answered bool, _ error) {
 	t, dm := &p.target, d.daemon()
 	q := question{intents: t.intents, resolves: func(wire.Features) bool { return true }}
@@ -89,7 +91,7 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 // unbind leaves the choice of source address and interface to the kernel.
 func (c *candidate) unbind() {
 	c.local, c.device = netip.Addr{}, ""
-	c.rtt, c.suspect = 0, false // they were measured on a path that is no longer fixed
+	c.rtt, c.suspect = 0, false // measured on the path to which c was bound
 	var rest []wire.SockOpt
 	for _, o := range c.options {
 		if o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice {
@@ -131,8 +133,8 @@ func (d *Dialer) lookupPlainly(ctx context.Context, t *target, local netip.Addr)
 	return interleave(addrs), nil
 }
 
-// interleave alternates the families, beginning with that of the first address
-// and keeping the order within each (RFC 8305 section 4).
+// interleave orders the addresses so that IPv4 and IPv6 alternate. The family of the first
+// address comes first. Within a family the order stays the same (RFC 8305 section 4).
 func interleave(addrs []netip.AddrPort) []netip.AddrPort {
 	var same, other []netip.AddrPort
 	for _, a := range addrs {
