@@ -14,10 +14,11 @@ import (
 
 const (
 	readSize = 32 << 10
-	// refreshEvery is the least time between two questions for networks, while one
-	// fails.
+	// refreshEvery is the minimum time between two questions to the manager about the
+	// present networks. Such a question follows a failed request.
 	refreshEvery = time.Second
-	// maxWhole bounds the attempts of the last resort.
+	// maxWhole is how often a download may request the whole representation, after no
+	// network is left for requests for ranges.
 	maxWhole = 2
 )
 
@@ -31,20 +32,20 @@ type download struct {
 	begun     time.Time
 	body      *splitBody
 
-	ctx    context.Context // all requests of the download have it
+	ctx    context.Context // of all requests of the download
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
 	mu        sync.Mutex
 	changed   sync.Cond // signalled when a field guarded by mu has changed
 	plan      *split.Plan
-	routes    []route // index: the plan's number of the network
-	errs      []error // the latest error of each network; index as in routes
+	routes    []route // indexed by the number that plan gave the network
+	errs      []error // the latest error of each network, indexed like routes
 	cancels   map[int]context.CancelFunc
 	refreshed time.Time
 	wholes    int
 
-	buffers []*[readSize]byte // that no request reads with
+	buffers []*[readSize]byte // not in use
 
 	store store
 	sink  io.WriterAt // set by Save; then store is not used
@@ -79,8 +80,8 @@ func (d *download) addLocked(r route) int {
 
 func (d *download) now() time.Duration { return time.Since(d.begun) }
 
-// begin takes over the first response, which brings the span, and starts the other
-// networks. An open response goes on beyond the span.
+// begin takes over the first response, which contains the bytes of s, and starts requests
+// over the other networks. open tells whether the response continues beyond s.
 func (d *download) begin(resp *http.Response, x *exchange, s split.Span, open bool) {
 	d.mu.Lock()
 	n := d.numberOf(x)
@@ -98,8 +99,9 @@ func (d *download) begin(resp *http.Response, x *exchange, s split.Span, open bo
 	d.tasks.Go(d.watch)
 }
 
-// numberOf returns the number of the network that a request went over. The network may
-// be none of the routes, if none of the manager's could be used.
+// numberOf returns the number of the network that a request went over. If that network is
+// none of the routes, numberOf adds a route for it. This can happen when none of the
+// networks that the manager suggested could be used.
 func (d *download) numberOf(x *exchange) int {
 	key := x.network.key
 	if info, ok := x.info(); ok { // an alternate may have connected first
@@ -117,7 +119,8 @@ func (d *download) numberOf(x *exchange) int {
 	return d.addLocked(route{key: key, name: name, limit: -1})
 }
 
-// startLocked starts the lanes of a network, which make its requests.
+// startLocked starts the lanes of a network. Each lane is a goroutine that makes one
+// request after another over this network.
 func (d *download) startLocked(number int) {
 	if d.routes[number].decision == nil {
 		return
@@ -127,8 +130,9 @@ func (d *download) startLocked(number int) {
 	}
 }
 
-// watch wakes waiting lanes now and then, because time alone may give them work. It
-// ends the download when the request's context ends.
+// watch wakes the waiting lanes at each tick, because the plan may have work for a lane
+// just because time has passed. watch also starts the last resort, and ends the download
+// when the request's context ends.
 func (d *download) watch() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -243,7 +247,7 @@ func (d *download) finish(w split.Work, err error) {
 		d.errs[w.Network] = err
 	}
 	if d.routes[w.Network].decision == nil {
-		d.plan.Retire(w.Network) // this network cannot make ranges: it was one response
+		d.plan.Retire(w.Network) // no range can be requested over this network: it stands for one response
 	}
 	d.plan.Ended(d.now(), w.ID, outcome)
 	if outcome == split.Failed && !d.overLocked() && time.Since(d.refreshed) > refreshEvery {
@@ -285,8 +289,9 @@ func (d *download) refresh() {
 	}
 }
 
-// copy reads a response until the plan needs no more of it. The response must reach to,
-// because a server may send less than was asked for.
+// copy reads a response until the plan needs no more of it, or the response ends. It is an
+// error if the response ends before the offset to. That offset may be less than the end of
+// the requested range, because a server may send less than was requested.
 func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 	defer func() { _ = body.Close() }()
 	buf := d.buffer()
@@ -319,8 +324,9 @@ func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 	}
 }
 
-// buffer returns what a response is read with. Each request has one, and the next takes
-// it over: what is left to the collector would count as memory of the split.
+// buffer returns a buffer for reading a response. A request gives its buffer back with
+// putBuffer, and a later request reuses it. Otherwise unused buffers would occupy memory
+// until the next garbage collection.
 func (d *download) buffer() *[readSize]byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -340,7 +346,7 @@ func (d *download) putBuffer(buf *[readSize]byte) {
 }
 
 // room waits until the download may read more of a response, and says how much. 0 means
-// that the response has brought all that is needed.
+// that no more of this response is needed.
 func (d *download) room(w split.Work) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -372,7 +378,7 @@ func (d *download) arrived(w split.Work, offset int64, b []byte) error {
 	if d.err != nil {
 		return context.Canceled
 	}
-	again := d.sink != nil && sink == nil // Save has begun since
+	again := d.sink != nil && sink == nil // Save began after sink was read
 	for _, s := range d.plan.Arrived(d.now(), w.ID, int64(len(b))) {
 		part := b[s.From-offset : s.To-offset]
 		switch {
@@ -479,13 +485,13 @@ func (d *download) kept() func(func(split.Span) bool) {
 	}
 }
 
-// lastResortLocked starts an ordinary request, for when no network is left that can be
-// asked for ranges.
+// lastResortLocked requests the whole representation. It is called when no network is left
+// over which ranges can be requested. After maxWhole such requests the download fails.
 func (d *download) lastResortLocked() {
 	last := errors.Join(d.errs...)
 	if d.wholes == maxWhole {
 		if d.err == nil {
-			d.err = fmt.Errorf("no network brings the rest: %w", last)
+			d.err = fmt.Errorf("no network delivers the rest: %w", last)
 			if errors.Is(last, errOdd) {
 				d.err = fmt.Errorf("%w: %w", ErrChanged, last)
 			}
@@ -501,8 +507,7 @@ func (d *download) lastResortLocked() {
 	d.tasks.Go(func() { d.finish(w, d.whole(w)) })
 }
 
-// whole requests the complete representation, and skips the bytes that are already
-// there.
+// whole requests the whole representation, and discards the bytes before w.
 func (d *download) whole(w split.Work) error {
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
