@@ -1,7 +1,7 @@
 // Package clienttest is a Multi Access Manager for tests of programs that use package
 // client. It speaks the real protocol on a real socket, and a script decides its
-// answers. A client.Daemon finds it by its Path, a whole program by MAMMA_SOCKET in the
-// environment.
+// answers. For a client.Daemon, set its Path to Manager.Path. For a whole program, set the
+// environment variable MAMMA_SOCKET to Manager.Path.
 //
 //	m := clienttest.Start(t, clienttest.From("127.0.0.2"))
 //	dialer := &client.Dialer{Daemon: &client.Daemon{Path: m.Path}}
@@ -21,7 +21,8 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Script answers a request. The Manager calls it for one request at a time.
+// Script answers a request. The Manager calls the script for one request at a time, and
+// not for reports.
 type Script func(Request) Answer
 
 // Manager is a running manager. Its methods are safe for concurrent use.
@@ -39,7 +40,7 @@ func Start(t testing.TB, script Script) *Manager {
 	return StartAt(t, "", script)
 }
 
-// StartAt is Start with a given path for the socket. Nothing may exist at that path.
+// StartAt is like Start, but the socket is at path. Nothing may exist at that path.
 func StartAt(t testing.TB, path string, script Script) *Manager {
 	t.Helper()
 	mgr := &Manager{}
@@ -81,7 +82,7 @@ func (m *Manager) Stop() { m.raw.Stop() }
 func (m *Manager) Requests() []Request { return m.requests(false) }
 
 // Reports returns the reports so far, in order. A client sends a report shortly after
-// the event. client.Daemon.Close waits only for a report that is being sent.
+// the event. client.Daemon.Close sends the reports that are still waiting.
 func (m *Manager) Reports() []Request { return m.requests(true) }
 
 func (m *Manager) requests(reports bool) (list []Request) {

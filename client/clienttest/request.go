@@ -17,11 +17,11 @@ const (
 	Choose    Kind = 1 // a decision on a new connection or an idle one: client.Pool, httpintent
 	Resolve   Kind = 2 // the addresses of Host, looked up on the network of Source
 	ConnectFD Kind = 3 // a decision on an existing socket: bsd.Context.Connect
-	Report    Kind = 4 // no question: it tells how a decision turned out
+	Report    Kind = 4 // tells how a decision turned out, and asks nothing
 	Other     Kind = 5 // something else
 )
 
-// String gives the name of the constant in lower case.
+// String returns the kind in words, such as "connect descriptor".
 func (k Kind) String() string {
 	names := [...]string{"connect", "choose", "resolve", "connect descriptor", "report", "other"}
 	if k < 0 || int(k) >= len(names) {
@@ -40,7 +40,7 @@ type Request struct {
 	// Selection says which networks the connection may take, as in "require network
 	// home, avoid cost metered"; "" if the client does not say.
 	Selection string
-	Bound     netip.Addr // address that the program binds to itself; invalid: none
+	Bound     netip.Addr // source address that the program itself has chosen; invalid: none
 	Source    netip.Addr // Resolve: address on the network to ask on; invalid: any network
 	Remote    netip.AddrPort
 	Idle      []Idle  // Choose: the connections on offer
@@ -61,7 +61,7 @@ type Idle struct {
 type Outcome struct {
 	Candidate int // 0 the first choice, n the n-th alternate, -1 a plain dial
 	Took      time.Duration
-	Errno     int // of Linux; 0: connected
+	Errno     int // error number of Linux; 0: connected
 	LocalPort uint16
 	PlainTCP  bool // MPTCP was asked for, and the connection became plain TCP
 }
@@ -81,7 +81,7 @@ type Answer struct {
 
 	// Only permits nothing but Source and the Alternates. Refused permits nothing at
 	// all, and Reason says why. NotPermitted says that Request.Selection leaves no
-	// network. The script itself must take care that its suggestions fit
+	// network. The manager does not compare the script's suggestions with
 	// Request.Selection.
 	Only, Refused, NotPermitted bool
 
@@ -93,7 +93,8 @@ type Answer struct {
 
 	// Lease is the time for which the client may follow the answer again without
 	// asking, for connections to the same address with the same intents; 0: the client
-	// asks each time. Uses limits how often; 0: no limit. See client.Daemon.MaxLeases.
+	// asks each time. Uses is how many further connections may follow the answer; 0: no
+	// limit. See client.Daemon.MaxLeases.
 	Lease time.Duration
 	Uses  int
 
@@ -117,8 +118,8 @@ type Alternate struct {
 	Cost      Cost
 }
 
-// Cost is what traffic over a network costs. The zero value stands for a manager that
-// does not tell. It has that meaning only if all Costs of an Answer are zero.
+// Cost is what traffic over a network costs. If all Costs of an Answer have the zero
+// value, the manager sends no costs.
 type Cost struct {
 	Level  Level
 	Budget int64 // bytes left of the budget; 0: there is none
@@ -127,7 +128,8 @@ type Cost struct {
 // Level is one of three levels of cost, or unknown.
 type Level int
 
-// The levels of a Cost. If any Cost of an Answer is known, Unknown means free.
+// The levels of a Cost. If one Cost of an Answer is not zero, the manager sends Unknown as
+// Free.
 const (
 	Unknown   Level = 0
 	Free      Level = 1
