@@ -36,7 +36,7 @@ func PeerGroups(c *net.UnixConn) ([]uint32, error) {
 			_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 				uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
 			if n := int(size / 4); errno == unix.ERANGE && n > len(groups) && n <= maxGroups {
-				groups = make([]uint32, n) // size is the size that is needed
+				groups = make([]uint32, n) // the kernel has set size to the size that it needs
 				continue
 			}
 			groups = groups[:min(int(size/4), len(groups))]
