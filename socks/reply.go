@@ -108,7 +108,8 @@ var replies = []struct {
 	{TTLExpired, []error{syscall.ETIMEDOUT, context.DeadlineExceeded, os.ErrDeadlineExceeded}},
 }
 
-// ReplyOf returns the reply for an error. No other function chooses a reply.
+// ReplyOf returns the reply for an error. If err wraps an Error, the reply is the one in
+// that Error. Otherwise ReplyOf chooses the reply by the cause.
 func ReplyOf(err error) Reply {
 	if err == nil {
 		return Succeeded
