@@ -133,7 +133,7 @@ func (g *getting) prepare(target string) error {
 	case u.Hostname() == "":
 		return g.fail(exitMalformed, fmt.Errorf("%q names no host", target))
 	case !validPort(u):
-		return g.fail(exitMalformed, fmt.Errorf("%q: a port is at most 65535", target))
+		return g.fail(exitMalformed, fmt.Errorf("%q: the port must be at most 65535", target))
 	}
 	g.url = u
 	if g.output == "" {
@@ -438,7 +438,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client, part *part) erro
 	}
 	if got := p.ranges(part.offset, part.written(), kept.Ranges); err == nil && size >= 0 && !whole(got, size) {
 		// The length of the file does not show it: another network may have written its end.
-		err = fmt.Errorf("%w: the server has sent less than the %s", errIncomplete, byteSize(size))
+		err = fmt.Errorf("%w: the server has sent less than the expected %s", errIncomplete, byteSize(size))
 	}
 	if err != nil {
 		if note := part.keep(state, p); !g.quiet && note != "" {

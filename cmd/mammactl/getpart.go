@@ -202,7 +202,7 @@ func (p *part) foreign() error {
 	if _, err := os.Lstat(p.state()); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("%s is there, but %s is not, so it may be another program's: give another name by -o, or overwrite it by --restart", p.path(), p.state())
+	return fmt.Errorf("%s exists, but %s does not, so the file may belong to another program: give another name with -o, or overwrite the file with --restart", p.path(), p.state())
 }
 
 // known reads the state that an earlier attempt has left. It returns the zero state if
@@ -214,7 +214,7 @@ func (p *part) known(url string) (s partState, err error) {
 		return partState{}, nil //nolint:nilerr // it is fetched anew
 	}
 	if s.URL != url {
-		return partState{}, fmt.Errorf("%s has %s of %s: give another name by -o, or overwrite it by --restart", p.path(), byteSize(s.bytes()), s.URL)
+		return partState{}, fmt.Errorf("%s already holds %s of %s: give another name with -o, or overwrite the file with --restart", p.path(), byteSize(s.bytes()), s.URL)
 	}
 	return s, nil
 }
