@@ -192,8 +192,8 @@ type question struct {
 	// answers, which may take long. If it is nil, no daemon does.
 	resolves func(f wire.Features) bool
 	key      *spareKey // says which later question a late answer may serve; nil: none
-	// more are sent behind request, in one piece with it. Their answers are read and
-	// dropped. They are few and short.
+	// more are sent behind request, in one piece with it, to a daemon that takes reports.
+	// Their answers are read and dropped. They are few and short.
 	more []*wire.Message
 }
 
@@ -240,7 +240,11 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answer
 		if f == 0 {
 			d.owes(1)
 		}
-		err = l.exchange(ctx, deadline, ans, req, q.more...)
+		more := q.more
+		if f&wire.FeatureReports == 0 {
+			more = nil
+		}
+		err = l.exchange(ctx, deadline, ans, req, more...)
 		from := answerer{l.features, l.page}
 		if err != nil && l.owed == 0 {
 			takeBack()

@@ -43,7 +43,7 @@ func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	extended := l.features != 0
 	waiting := d.waitingLocked()
 	switch {
-	case l.owed != 1 || !isLate(err),
+	case l.owed == 0 || !isLate(err),
 		extended && (ctx.Err() != nil || len(d.late)-waiting >= maxIdleLinks),
 		!extended && waiting >= maxLateAtOnce:
 		l.close()
@@ -98,14 +98,14 @@ func (d *Daemon) settledLocked() <-chan struct{} {
 	return d.settled
 }
 
-// awaitLate reads the answer to a request that was given up, and then keeps l for
+// awaitLate reads the answers to requests that were given up, and then keeps l for
 // further requests. closes is the value of d.closes at the time of the request. If d
 // was closed since, awaitLate closes l.
 func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	met := l.met
 	_ = l.nc.SetReadDeadline(time.Now().Add(wait))
 	var ans wire.Message
-	err := l.receive(&ans)
+	err := l.receiveAll(&ans)
 	_ = l.nc.SetReadDeadline(time.Time{})
 	d.mu.Lock()
 	defer d.mu.Unlock()

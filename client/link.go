@@ -94,18 +94,13 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, ans, req *wire.
 		return err
 	}
 	l.calls, l.owed = req.Context.Calls, 1+len(more)
-	for l.owed > 1 {
-		if err := l.receive(ans); err != nil {
-			return err
-		}
-	}
-	if err := l.receive(ans); !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !readable(l.nc) {
+	if err := l.receiveAll(ans); !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !readable(l.nc) {
 		return err
 	}
-	// The answer has arrived in time. It was this process that got the processor too
+	// An answer has arrived in time. It was this process that got the processor too
 	// late.
 	l.limit.again(l.nc, time.Now().Add(minPatience))
-	return l.receive(ans)
+	return l.receiveAll(ans)
 }
 
 // encode appends m to what is sent.
@@ -117,6 +112,16 @@ func (l *link) encode(m *wire.Message) error {
 		return fmt.Errorf("cannot encode the request: %w", err)
 	}
 	l.out = out
+	return nil
+}
+
+// receiveAll reads the answers that are owed. It may be called again after an interruption.
+func (l *link) receiveAll(ans *wire.Message) error {
+	for l.owed > 0 {
+		if err := l.receive(ans); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

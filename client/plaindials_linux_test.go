@@ -278,16 +278,29 @@ func (c *starved) Read(b []byte) (int, error) {
 
 func TestAnswerThatIsThereIsNotLate(t *testing.T) {
 	f := startFake(t, "", false, suggest("127.0.0.2"))
+	var end *starved
 	d := &Daemon{connect: func(context.Context) (net.Conn, error) {
 		nc, err := net.Dial("unix", f.path)
 		if err != nil {
 			return nil, err
 		}
-		return &starved{UnixConn: nc.(*net.UnixConn)}, nil
+		end = &starved{UnixConn: nc.(*net.UnixConn)}
+		return end, nil
 	}}
 	p, err := d.decide(t.Context(), target{host: "h", typ: wire.SockStream}, false, nil)
 	if err != nil || p.candidates[0].local.String() != "127.0.0.2" {
 		t.Errorf("%v, %+v", err, p)
+	}
+	// Nor are the answers to reports that were sent together.
+	end.missed = false
+	var ans wire.Message
+	report := func() *wire.Message { return &wire.Message{Action: wire.ActionReportRequest} }
+	q := question{request: func(wire.Features) *wire.Message { return report() }, intents: unhurried}
+	for len(q.more) < reportsAtOnce-1 {
+		q.more = append(q.more, report())
+	}
+	if _, err := d.ask(t.Context(), q, &ans); err != nil || d.backoff != 0 {
+		t.Errorf("%v; dials are plain for %v", err, d.backoff)
 	}
 	_ = d.Close()
 }
