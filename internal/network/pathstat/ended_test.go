@@ -103,6 +103,25 @@ func TestEndedOverTheNetworkBefore(t *testing.T) {
 	}
 }
 
+// The minimum of a destination to which connections are short only is that of the last ten
+// minutes, too.
+func TestEndedMinimumExpires(t *testing.T) {
+	st := newState(100*time.Millisecond, 4, nil, nil)
+	now := Instant{Wall: time.Now(), Up: time.Second}
+	st.set(now, &home)
+	least := func() time.Duration {
+		return st.snapshot(now).Destination(eth, netip.MustParseAddr("192.0.2.1")).SRTTMin
+	}
+	for minute := range 15 {
+		s := conn("10.0.1.2", "192.0.2.1", 10+uint32(minute), 1)
+		st.ended(now, &s)
+		if want := time.Duration(10+max(0, minute-9)) * time.Millisecond; least() != want {
+			t.Errorf("minute %d: %v, want %v", minute, least(), want)
+		}
+		now.Up, now.Wall = now.Up+time.Minute, now.Wall.Add(time.Minute)
+	}
+}
+
 // However many connections end, what is kept of them is bounded.
 func TestEndedIsBounded(t *testing.T) {
 	st := newState(100*time.Millisecond, 4, nil, nil)

@@ -76,6 +76,7 @@ func (e *PathEstimator) Ended(now Instant, rtt uint32) {
 	if e.stats.Time.IsZero() {
 		e.last = now.Up
 	}
+	e.minimum.expire(int64(now.Up-History) + 1) // where no connection lives, no pass does so
 	e.Recall(now, PathRecord{SRTTMin: time.Duration(rtt) * time.Microsecond, Time: now.Wall})
 }
 
