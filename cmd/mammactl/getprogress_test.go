@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +59,8 @@ func TestGetTellsThatItWaits(t *testing.T) {
 		_, _ = io.WriteString(w, "something")
 	}))
 	t.Cleanup(s.Close)
+	goOn := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(goOn) // before the server waits for its handlers
 	person, program := openTerminal(t)
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: program, getenv: func(string) string { return "" }, location: time.UTC}
 	ended := make(chan int, 1)
@@ -67,14 +70,14 @@ func TestGetTellsThatItWaits(t *testing.T) {
 	<-asked
 	var seen []byte
 	buf := make([]byte, 4096)
-	for !bytes.Contains(seen, []byte(terminal.EraseLine+"waiting for "+strings.TrimPrefix(s.URL, "http://")+", 1 s\r\n")) {
+	for !bytes.Contains(seen, []byte(terminal.EraseLine+"waiting for "+strings.TrimPrefix(s.URL, "http://")+", ")) {
 		n, err := person.Read(buf)
 		if err != nil {
 			t.Fatalf("%v; seen: %q", err, seen)
 		}
 		seen = append(seen, buf[:n]...)
 	}
-	close(answer)
+	goOn()
 	if code := <-ended; code != exitOK {
 		t.Errorf("exit code %d", code)
 	}

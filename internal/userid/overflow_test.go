@@ -42,6 +42,9 @@ func TestMovedOverflow(t *testing.T) {
 	if _, err := exec.LookPath("unshare"); err != nil {
 		t.Skip("needs the program unshare: ", err)
 	}
+	if out, err := exec.CommandContext(t.Context(), "unshare", "--user", "--map-root-user", "--mount", "true").CombinedOutput(); err != nil {
+		required.Lacking(t, "needs user namespaces: %v %s", err, out)
+	}
 	cmd := exec.CommandContext(t.Context(), "unshare", "--user", "--map-root-user", "--mount", "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
 	own, err := os.Executable()
 	if err != nil {

@@ -257,7 +257,7 @@ func sameIn(v, o *mam.View, p, q *policy.Prefix) bool { return len(differsIn(v, 
 // PrefixChange.Differs.
 func differsIn(v, o *mam.View, p, q *policy.Prefix) []string {
 	out := differs(p, q)
-	if v.Devices[p.ID] != o.Devices[p.ID] {
+	if v.Devices[p.ID] != o.Devices[p.ID] && !slices.Contains(out, DiffersDevice) {
 		out = append(out, DiffersDevice)
 	}
 	told, before := v.Told[p.ID], o.Told[p.ID]
