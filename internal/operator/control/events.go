@@ -97,10 +97,9 @@ type stream struct {
 	since   uint64      // number of the latest decision that was looked at
 	pending []uuid.UUID // decisions without an outcome, oldest first
 
-	prefixes map[policy.PrefixID]*policy.Prefix
-	runner   *mam.Runner
-	state    State
-	view     *mam.View
+	runner *mam.Runner
+	state  State
+	view   *mam.View
 }
 
 // decisions sends the new decisions in the ring.
@@ -172,16 +171,12 @@ func (st *stream) look() {
 	st.view = st.s.opts.Manager.View()
 	st.runner = st.view.Runner
 	st.state = st.s.opts.State()
-	st.prefixes = map[policy.PrefixID]*policy.Prefix{}
-	for _, p := range st.view.Prefixes {
-		st.prefixes[p.ID] = p
-	}
 }
 
 // changes queues the differences from the latest look.
 func (st *stream) changes() {
 	now := st.s.opts.now()
-	before, old, oldView := st.prefixes, st.state, st.view
+	old, oldView := st.state, st.view
 	oldRunner := st.runner
 	st.look()
 	if st.view == oldView && st.state.Loaded.Equal(old.Loaded) && st.state.LoadErrorTime.Equal(old.LoadErrorTime) {
@@ -198,25 +193,8 @@ func (st *stream) changes() {
 		}
 		st.queue = append(st.queue, Event{Type: EventReload, Time: now, Reload: &e})
 	}
-	add := func(change string, v *mam.View, p *policy.Prefix, differs []string) {
-		st.queue = append(st.queue, Event{Type: EventPrefix, Time: now, Prefix: &PrefixChange{Change: change, Differs: differs, Prefix: prefix(v, p, now)}})
-	}
-	for _, p := range oldView.Prefixes {
-		if st.prefixes[p.ID] == nil {
-			add(changeRemoved, oldView, p, nil)
-		}
-	}
-	for _, p := range st.view.Prefixes {
-		change := changeOf(before[p.ID], p)
-		var differs []string
-		if change == "" || change == changeSettings {
-			if differs = differsIn(st.view, oldView, p, before[p.ID]); len(differs) > 0 {
-				change = changeSettings
-			}
-		}
-		if change != "" {
-			add(change, st.view, p, differs)
-		}
+	for _, d := range differences(st.view, oldView) {
+		st.queue = append(st.queue, Event{Type: EventPrefix, Time: now, Prefix: &PrefixChange{Change: d.change, Differs: d.differs, Prefix: prefix(d.in, d.prefix, now)}})
 	}
 }
 
@@ -228,18 +206,38 @@ const (
 	changeSettings = "changed"
 )
 
-// changeOf returns the kind of change from before to now. before is nil if the prefix
-// is new. The result is "" if nothing but measurements has changed.
-func changeOf(before, now *policy.Prefix) string {
-	switch {
-	case before == nil:
-		return changeAdded
-	case now.Health.State != before.Health.State || now.Health.Reason != before.Health.Reason:
-		return changeHealth
-	case len(differs(now, before)) > 0:
-		return changeSettings
+// difference is how a prefix changed from one View to a later one.
+type difference struct {
+	change  string
+	differs []string  // what has changed, with changeSettings
+	in      *mam.View // the earlier View if the prefix was removed, otherwise the later one
+	prefix  *policy.Prefix
+}
+
+// differences lists how prefixes changed from the View o to v, except for measurements.
+// Prefixes that were removed come last.
+func differences(v, o *mam.View) (out []difference) {
+	removed := make(map[policy.PrefixID]*policy.Prefix, len(o.Prefixes))
+	for _, q := range o.Prefixes {
+		removed[q.ID] = q
 	}
-	return ""
+	for _, p := range v.Prefixes {
+		q := removed[p.ID]
+		delete(removed, p.ID)
+		if q == nil {
+			out = append(out, difference{changeAdded, nil, v, p})
+		} else if p.Health.State != q.Health.State || p.Health.Reason != q.Health.Reason {
+			out = append(out, difference{changeHealth, nil, v, p})
+		} else if differs := differsIn(v, o, p, q); len(differs) > 0 {
+			out = append(out, difference{changeSettings, differs, v, p})
+		}
+	}
+	for _, q := range o.Prefixes {
+		if removed[q.ID] != nil {
+			out = append(out, difference{changeRemoved, nil, o, q})
+		}
+	}
+	return out
 }
 
 // SameNetworks tells whether two Views show the same networks, apart from measurements.
@@ -291,6 +289,9 @@ func differs(p, q *policy.Prefix) (out []string) {
 
 // sameFacts compares what services say, except for what they measure.
 func sameFacts(a, b mam.Told) bool {
+	if slices.Equal(a.Facts, b.Facts) {
+		return true
+	}
 	measured := func(f mam.Fact) bool { return f.Measured }
 	return slices.Equal(slices.DeleteFunc(slices.Clone(a.Facts), measured), slices.DeleteFunc(slices.Clone(b.Facts), measured))
 }

@@ -35,9 +35,9 @@ type Past struct {
 	last   uint64    // number of the latest sample; 0: none
 	tracks map[policy.PrefixID]*track
 
-	present map[policy.PrefixID]*policy.Prefix // of the latest View
-	changes []pastChange                       // oldest first
-	seq     uint64                             // number of the latest change
+	view    *mam.View    // the latest; nil: none yet
+	changes []pastChange // oldest first
+	seq     uint64       // number of the latest change
 }
 
 // track is what is remembered about a network.
@@ -144,29 +144,12 @@ func (p *Past) forgetLocked() bool {
 
 // compareLocked notes the changes since the previous View.
 func (p *Past) compareLocked(v *mam.View) {
-	first := p.present == nil // there is nothing to compare with
-	present := make(map[policy.PrefixID]*policy.Prefix, len(v.Prefixes))
-	for _, x := range v.Prefixes {
-		present[x.ID] = x
-		if change := changeOf(p.present[x.ID], x); change != "" && !first {
-			var differ []string
-			if change == changeSettings {
-				differ = differs(x, p.present[x.ID])
-			}
-			p.changedLocked(v.Time, change, differ, x)
+	if p.view != nil {
+		for _, d := range differences(v, p.view) {
+			p.changedLocked(v.Time, d.change, d.differs, d.prefix)
 		}
 	}
-	var gone []*policy.Prefix
-	for id, x := range p.present {
-		if present[id] == nil {
-			gone = append(gone, x)
-		}
-	}
-	slices.SortFunc(gone, func(a, b *policy.Prefix) int { return compareIDs(a.ID, b.ID) })
-	for _, x := range gone {
-		p.changedLocked(v.Time, changeRemoved, nil, x)
-	}
-	p.present = present
+	p.view = v
 }
 
 func (p *Past) changedLocked(at time.Time, change string, differ []string, x *policy.Prefix) {

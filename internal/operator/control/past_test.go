@@ -124,6 +124,25 @@ func TestSamplesOfShortConnections(t *testing.T) {
 }
 
 // However many networks come, go and change, what is remembered is bounded.
+// The page shows what has changed about a network after it was loaded again, too: the past
+// has what the event stream has.
+func TestPastHasWhatServicesSay(t *testing.T) {
+	wlan := network("wlan0", 2, "192.168.0.23/24")
+	said := func(ms int, facts ...mam.Fact) *mam.View {
+		v := seen(ms, wlan)
+		v.Told = map[policy.PrefixID]mam.Told{wlan.ID: {Facts: facts}}
+		return v
+	}
+	p := NewPast()
+	p.Note(said(0), nil)
+	p.Note(said(100, mam.Fact{Name: "gateway", Value: "02:00:00:00:01:00", Source: "kernel"}), nil)
+	p.Note(said(200, mam.Fact{Name: "gateway", Value: "02:00:00:00:01:00", Source: "kernel"}, mam.Fact{Name: "bit rate", Value: "54", Measured: true}), nil)
+	list := p.changesSince(0)
+	if len(list) != 1 || list[0].Change != changeSettings || !slices.Equal(list[0].Differs, []string{DiffersFacts}) {
+		t.Errorf("changes are %+v", list)
+	}
+}
+
 func TestPastIsBounded(t *testing.T) {
 	p := NewPast()
 	many := func(second, from, n int, state policy.HealthState) *mam.View {
