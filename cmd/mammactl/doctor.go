@@ -66,9 +66,10 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
-	o := doctor.Options{}
+	running, pid := a.running(ctx)
+	o := doctor.Options{PID: pid}
 	if file == "" {
-		file, o.PID = a.running(ctx)
+		file = running
 	}
 	cfg := config.Auto()
 	if file != "" {

@@ -327,6 +327,10 @@ func awaitNoCarrier(t *testing.T, h *netlink.Handle, name string) {
 // may have any capabilities.
 func TestMayRoute(t *testing.T) {
 	o := Options{}
+	if !o.mayRoute() {
+		t.Error("something is held against a daemon that does not run")
+	}
+	o.PID = os.Getpid()
 	if got, err := os.ReadFile("/proc/self/status"); err == nil && strings.Contains(string(got), "CapEff:\t0000000000000000") && o.mayRoute() {
 		t.Error("a process without capabilities may change routes")
 	}
@@ -369,5 +373,23 @@ func TestScopesAreLookedAt(t *testing.T) {
 	i := slices.IndexFunc(list, func(f Finding) bool { return f.Check == "on-down" && f.Severity == Warning })
 	if i < 0 || list[i].Subject != `interface "wlan0"` || !strings.Contains(list[i].Evidence, "policy.conf:5") {
 		t.Errorf("on_down without probes: %+v", list)
+	}
+	for conf, want := range map[string]*Scopes{"": nil, "scope \"web\" {}\n": {NoGroups: true}} {
+		cfg, err := config.Parse([]byte(soundConf+conf), "policy.conf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := Collect(t.Context(), cfg, Options{Run: t.TempDir(), Namespace: bed.Client.FD(), Dial: bed.Client.Dial, ReadFile: func(path string) ([]byte, error) {
+			if path == "/proc/self/mounts" {
+				return []byte("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), nil
+			}
+			return os.ReadFile(path)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, f.Scopes); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", conf, diff)
+		}
 	}
 }

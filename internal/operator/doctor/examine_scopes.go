@@ -51,13 +51,13 @@ func (e *examination) scopes() {
 		unplaced.Evidence = "no cgroup2 is mounted"
 		unplaced.Fix = []string{"systemd.unified_cgroup_hierarchy=1    # on the kernel's command line", "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified    # if systemd does not run"}
 		e.add(true, unplaced)
-	case len(s.Rights) > 0:
-		unplaced.Evidence = "mamma lacks " + strings.Join(s.Rights, ", ")
-		unplaced.Fix = []string{grant, "systemctl edit mamma    # write [Service], AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN and SystemCallFilter=bpf there"}
-		e.add(true, unplaced)
 	case s.Known && s.Detached:
 		unplaced.Severity, unplaced.Evidence = Warning, "somebody has said mammactl scopes --detach"
 		unplaced.Fix = []string{"mammactl reload"}
+		e.add(true, unplaced)
+	case len(s.Rights) > 0:
+		unplaced.Evidence = "mamma lacks " + strings.Join(s.Rights, ", ")
+		unplaced.Fix = []string{grant, "systemctl edit mamma    # write [Service], AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN and SystemCallFilter=bpf there"}
 		e.add(true, unplaced)
 	default:
 		unplaced.Fix = []string{
