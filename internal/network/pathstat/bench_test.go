@@ -18,7 +18,7 @@ func benchConns(b *testing.B, n int) (closeAll func()) {
 	b.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < uint64(2*n+100) {
-		b.Skipf("%d connections need more than %d descriptors", n, limit.Cur)
+		b.Skipf("needs %d descriptors for %d connections, and may have %d", 2*n+100, n, limit.Cur)
 	}
 	check := func(err error) {
 		if err != nil {

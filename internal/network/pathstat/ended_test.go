@@ -1,7 +1,6 @@
 package pathstat
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -170,33 +169,8 @@ func TestKernelTellsWhatEnded(t *testing.T) {
 // A sampler knows the round-trip times of connections that have ended before any pass saw
 // them.
 func TestSamplerSeesShortConnections(t *testing.T) {
-	lo, err := net.InterfaceByName("lo")
-	if err != nil {
-		t.Skipf("no loopback interface: %v", err)
-	}
-	id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.95.0.0/16")}
-	snapshots, goOn := make(chan *Snapshot), make(chan struct{})
-	ctx, cancel := context.WithCancel(context.Background())
-	s := New(Options{Interval: MinInterval, MaxInterval: -1, OnSnapshot: func(snap *Snapshot) {
-		select {
-		case snapshots <- snap:
-		case <-ctx.Done():
-		}
-		select {
-		case <-goOn:
-		case <-ctx.Done():
-		}
-	}}, nil)
-	s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: []netip.Addr{netip.MustParseAddr("127.95.0.1")}}})
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	// The sampler waits until it may go on. So these connections live and end between two
+	id, snapshots, goOn := onLoopback(t, "127.95.0.1")
+	// The sampler waits until it may go on, so these connections live and end between two
 	// passes.
 	<-snapshots
 	for _, p := range connect(t, "tcp4", "127.95.0.1:0", "127.95.0.1", 3) {

@@ -22,7 +22,7 @@ func connect(t testing.TB, network, listen, dial string, n int) []pair {
 	t.Helper()
 	ln, err := net.Listen(network, listen)
 	if err != nil {
-		t.Skipf("no %s on loopback: %v", network, err)
+		t.Skipf("needs %s on loopback: %v", network, err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
@@ -99,7 +99,7 @@ func TestDiagCountsConnections(t *testing.T) {
 func TestLinkCountersOfKernel(t *testing.T) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
-		t.Skipf("no loopback interface: %v", err)
+		t.Skipf("needs a loopback interface: %v", err)
 	}
 	for name, whole := range map[string]bool{"counters alone": false, "whole links": true} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestLinkCountersOfKernel(t *testing.T) {
 			before := read()
 			text, err := os.ReadFile("/sys/class/net/lo/statistics/rx_bytes")
 			if err != nil {
-				t.Skipf("no sysfs: %v", err)
+				t.Skipf("needs sysfs: %v", err)
 			}
 			after := read()
 			n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
@@ -140,24 +140,33 @@ func TestLinkCountersOfKernel(t *testing.T) {
 	}
 }
 
-// On this kernel, a sampler counts connections exactly, and the pass after they have gone
-// shows it.
-func TestSamplerOnKernel(t *testing.T) {
+// onLoopback runs a sampler of an address of loopback until the test ends. After each
+// snapshot the sampler waits until it may go on.
+func onLoopback(t *testing.T, address string) (id policy.PrefixID, snapshots <-chan *Snapshot, goOn chan<- struct{}) {
+	t.Helper()
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
-		t.Skipf("no loopback interface: %v", err)
+		t.Skipf("needs a loopback interface: %v", err)
 	}
-	pairs := connect(t, "tcp4", "127.92.0.1:0", "127.92.0.1", 5)
-	id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.92.0.0/16")}
-	snapshots := make(chan *Snapshot)
+	addr := netip.MustParseAddr(address)
+	prefix, err := addr.Prefix(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id = policy.PrefixID{Interface: "lo", Prefix: prefix}
+	told, next := make(chan *Snapshot), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
-	s := New(Options{Interval: MinInterval, OnSnapshot: func(snap *Snapshot) {
+	s := New(Options{Interval: MinInterval, MaxInterval: -1, OnSnapshot: func(snap *Snapshot) {
 		select {
-		case snapshots <- snap:
+		case told <- snap:
+		case <-ctx.Done():
+		}
+		select {
+		case <-next:
 		case <-ctx.Done():
 		}
 	}}, nil)
-	s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: []netip.Addr{netip.MustParseAddr("127.92.0.1")}}})
+	s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: []netip.Addr{addr}}})
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
@@ -166,11 +175,20 @@ func TestSamplerOnKernel(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	return id, told, next
+}
+
+// On this kernel, a sampler counts connections exactly, and the pass after they have gone
+// shows it.
+func TestSamplerOnKernel(t *testing.T) {
+	pairs := connect(t, "tcp4", "127.92.0.1:0", "127.92.0.1", 5)
+	id, snapshots, goOn := onLoopback(t, "127.92.0.1")
 	await := func(conns int) {
 		t.Helper()
 		deadline := time.After(10 * time.Second)
 		for {
 			select {
+			case goOn <- struct{}{}:
 			case snap := <-snapshots:
 				p := snap.Paths[id]
 				if p.Conns != conns {
