@@ -262,16 +262,9 @@ var (
 
 // One place reads routes.
 func TestOnePlaceReadsRoutes(t *testing.T) {
-	cmd := exec.Command("git", "ls-files", "*.go")
-	cmd.Dir = ".."
-	out, err := cmd.Output()
-	if err != nil {
-		t.Skip("needs a checkout and git: ", err)
-	}
 	found := map[string]bool{}
-	for file := range strings.Lines(string(out)) {
-		file = strings.TrimSpace(file)
-		if strings.HasSuffix(file, "_test.go") || within(file, "internal/testing") || within(file, "tests") {
+	for _, file := range program(t) {
+		if within(file, "internal/testing") || within(file, "tests") {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join("..", file))
@@ -306,17 +299,10 @@ var cuts = map[string]string{
 
 // Input that is too long is an error, and is not cut silently.
 func TestNothingIsCutSilently(t *testing.T) {
-	cmd := exec.Command("git", "ls-files", "*.go")
-	cmd.Dir = ".."
-	out, err := cmd.Output()
-	if err != nil {
-		t.Skip("needs a checkout and git: ", err)
-	}
 	cutter := regexp.MustCompile(`\bio\.Limit(Reader\(|edReader\{)`)
 	found := map[string]bool{}
-	for file := range strings.Lines(string(out)) {
-		file = strings.TrimSpace(file)
-		if strings.HasSuffix(file, "_test.go") || within(file, "internal/testing") || within(file, "tests") || within(file, "examples") {
+	for _, file := range program(t) {
+		if within(file, "internal/testing") || within(file, "tests") || within(file, "examples") {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join("..", file))
@@ -412,16 +398,9 @@ func TestNoHooks(t *testing.T) {
 			t.Errorf("%q has the hooks %q, want %q", tt.source, got, tt.want)
 		}
 	}
-	cmd := exec.Command("git", "ls-files", "*.go")
-	cmd.Dir = ".."
-	out, err := cmd.Output()
-	if err != nil {
-		t.Skip("needs a checkout and git: ", err)
-	}
 	seen := 0
-	for file := range strings.Lines(string(out)) {
-		file = strings.TrimSpace(file)
-		if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata/") {
+	for _, file := range program(t) {
+		if strings.Contains(file, "testdata/") {
 			continue
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", file), nil, 0)

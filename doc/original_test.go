@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// sources are the files of the repository that may cite a document: those that
-// git knows, or all where there is no git.
+// sources are the files of the repository that hold text: those that git knows, or all
+// where there is no git.
 func sources(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -34,6 +34,12 @@ func sources(t *testing.T) []string {
 		t.Fatalf("only %d files found", len(names))
 	}
 	return names
+}
+
+// program are the files of the repository in Go, without tests.
+func program(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(sources(t), func(name string) bool { return filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") })
 }
 
 // citation is what follows the name of a page: sections, defects, titles.
