@@ -136,7 +136,7 @@ func (h *host) configure(scopes ...config.Scope) {
 	h.t.Helper()
 	h.engine.Configure(scopes, config.Placing{Root: h.root.Path, Pins: config.Off})
 	if s := h.state(); errors.Is(s.Err, hook.ErrRights) || errors.Is(s.Err, hook.ErrUnsupported) {
-		required.Lacking(h.t, "%v", s.Err)
+		required.Lacking(h.t, "needs what scopes need: %v", s.Err)
 	} else if s.Err != nil {
 		h.t.Fatal(s.Err)
 	}

@@ -163,7 +163,7 @@ func loadForTest(t *testing.T, n *testbed.Namespace) *Table {
 	var table *Table
 	err := n.Do(func() (err error) { table, err = Load(); return err })
 	if errors.Is(err, ErrRights) || errors.Is(err, ErrUnsupported) && !isVerifier(err) {
-		required.Lacking(t, "%v", err)
+		required.Lacking(t, "needs what scopes need: %v", err)
 	}
 	if err != nil {
 		t.Fatalf("%+v", err)
