@@ -30,8 +30,8 @@ import (
 // Options are the settings of Collect. The zero value examines the host of this
 // process.
 type Options struct {
-	// PID is the daemon's process, whose capabilities count; 0: no daemon runs, so they are
-	// not known. Those of this process say nothing about a service.
+	// PID is the daemon's process, whose capabilities count; 0: no daemon runs, so those of
+	// this process count, which a daemon that is started like it would have.
 	PID int
 	// Run is the directory of run-time files; "": /run.
 	Run string
@@ -463,10 +463,11 @@ func (o *Options) mayRoute() bool {
 
 // capabilities returns the effective capabilities of the daemon, one bit each.
 func (o *Options) capabilities() (set uint64, known bool) {
-	if o.PID == 0 {
-		return 0, false
+	who := "self"
+	if o.PID > 0 {
+		who = strconv.Itoa(o.PID)
 	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(o.PID) + "/status")
+	b, err := os.ReadFile("/proc/" + who + "/status")
 	if err != nil {
 		return 0, false
 	}
