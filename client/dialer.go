@@ -145,6 +145,7 @@ func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, wh
 	if t.strict() {
 		nd.SetMultipathTCP(false)
 	}
+	control(nd, nil)
 	conn, err := nd.DialContext(ctx, t.network, t.address)
 	if err != nil {
 		return nil, err
@@ -243,23 +244,39 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 	} else if bind {
 		nd.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
 	}
+	var prepare func(syscall.RawConn) error
 	if bind || len(options) > 0 {
-		before, beforeCtx := nd.Control, nd.ControlContext
-		nd.Control = nil
-		nd.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
-			if err := applyOptions(raw, bind, options); err != nil {
-				return err
-			}
-			switch { // the first set of these counts, as in net.Dialer
-			case beforeCtx != nil:
-				return beforeCtx(ctx, network, address, raw)
-			case before != nil:
-				return before(network, address, raw)
-			}
-			return nil
-		}
+		prepare = func(raw syscall.RawConn) error { return applyOptions(raw, bind, options) }
 	}
+	control(nd, prepare)
 	return nd.DialContext(ctx, network, remote.String())
+}
+
+// control makes nd call prepare, unless it is nil, for each socket before nd's own
+// functions. A TCP socket that will not be bound begins to connect right after these.
+func control(nd *net.Dialer, prepare func(syscall.RawConn) error) {
+	own, ownCtx := nd.Control, nd.ControlContext
+	begin := canBeginConnect && nd.LocalAddr == nil && !nd.MultipathTCP()
+	if prepare == nil && !begin {
+		return
+	}
+	nd.Control = nil
+	nd.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) (err error) {
+		if prepare != nil {
+			err = prepare(raw)
+		}
+		switch { // the first set of these counts, as in net.Dialer
+		case err != nil:
+		case ownCtx != nil:
+			err = ownCtx(ctx, network, address, raw)
+		case own != nil:
+			err = own(network, address, raw)
+		}
+		if err == nil && begin {
+			beginConnect(network, address, raw)
+		}
+		return err
+	}
 }
 
 // becamePlain tells whether a connection that was opened with MPTCP is plain TCP.

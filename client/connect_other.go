@@ -1,0 +1,9 @@
+//go:build !linux
+
+package client
+
+import "syscall"
+
+const canBeginConnect = false
+
+func beginConnect(string, string, syscall.RawConn) {}
