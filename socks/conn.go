@@ -132,10 +132,19 @@ const (
 )
 
 func (c *conn) farewell() {
-	w, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || w.CloseWrite() != nil {
-		return
+	if c.endWriting() {
+		c.lastWords()
 	}
+}
+
+// endWriting shows the client the end. It tells whether the client can still be read.
+func (c *conn) endWriting() bool {
+	w, ok := c.Conn.(interface{ CloseWrite() error })
+	return ok && w.CloseWrite() == nil
+}
+
+// lastWords reads what the client has sent, until it closes the connection.
+func (c *conn) lastWords() {
 	_ = c.SetReadDeadline(time.Now().Add(lastWordsWait))
 	_, _ = io.CopyN(io.Discard, c.Conn, lastWordsBytes)
 }

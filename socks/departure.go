@@ -98,10 +98,11 @@ type patrol struct {
 	next    time.Time   // when timer fires; zero: timer is not set
 }
 
-func (p *patrol) add(w *departure) {
+// add makes the watch w begin when it is due. It returns false if w is never due.
+func (p *patrol) add(w *departure) bool {
 	after := w.conn.cfg.watchAfter
 	if after == forever {
-		return
+		return false
 	}
 	w.due = time.Now().Add(after)
 	p.mu.Lock()
@@ -113,6 +114,7 @@ func (p *patrol) add(w *departure) {
 	if p.next.IsZero() || w.due.Before(p.next) {
 		p.setLocked(w.due)
 	}
+	return true
 }
 
 func (p *patrol) setLocked(due time.Time) {

@@ -31,6 +31,7 @@ type httpClient struct {
 	*conn
 	s       *Server
 	in      httpReader
+	prompt  promptWrite
 	waiting atomic.Bool // true while the client may send another request
 	fields  []httpField // memory for the fields of a request
 	out     []byte      // memory for what is written
@@ -40,10 +41,13 @@ type httpClient struct {
 	servers []*upstream // idle connections to servers, the one used last at the end
 }
 
-// serveHTTP serves an HTTP client. early is what was read from the client so far.
-func (s *Server) serveHTTP(c *conn, early []byte) {
+// serveHTTP serves an HTTP client. early is what was read from the client so far, and
+// limit is how long the rest of a header may take; 0: the read deadline is set already.
+func (s *Server) serveHTTP(c *conn, early []byte, limit time.Duration) {
 	h := &httpClient{conn: c, s: s}
 	h.in.init(s, c.Conn, early, c.cfg.mostHeads())
+	h.in.limit = limit
+	h.prompt.init(c.Conn)
 	defer func() {
 		h.in.release()
 		for _, u := range h.servers {
@@ -55,7 +59,7 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 	}()
 	c.http.Store(h)
 	for first := true; h.next(first); first = false {
-		h.in.limit = c.cfg.Handshake
+		h.in.idle, h.in.limit = 0, 0
 		if now := time.Now(); now.Sub(h.kept) > httpKeepAlive/8 {
 			h.kept = now
 			_ = c.SetReadDeadline(now.Add(httpKeepAlive))
@@ -71,6 +75,7 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 			}
 		}
 		h.waiting.Store(false)
+		h.in.limit = c.cfg.Handshake
 	}
 }
 
@@ -286,38 +291,49 @@ var ownTrouble = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall
 // write writes to the client. A slow client is fine, as long as it takes some bytes
 // before each deadline.
 func (h *httpClient) write(b []byte) error {
+	n, err := h.prompt.write(b)
+	if err != nil || n == len(b) {
+		return err
+	}
 	if now := time.Now(); now.Sub(h.written) > h.cfg.Idle/4 {
 		h.written = now
 		_ = h.SetWriteDeadline(deadline(now, h.cfg.Idle))
 	}
-	_, err := h.Write(b)
+	_, err = h.Write(b[n:])
 	return err
 }
 
 // watched calls f and watches meanwhile whether the client leaves. If it does, watched
 // calls leave and returns errLeft in place of f's error. slow is called if f takes
-// long; it may be nil.
-func (h *httpClient) watched(slow, leave func(), f func() error) error {
+// long; it may be nil. f is told whether slow will be called then. begun is the time
+// when that was, zero if never.
+func (h *httpClient) watched(slow, leave func(), f func(watched bool) error) (begun time.Time, err error) {
 	w := &departure{conn: h.conn, slow: slow, leave: leave}
-	if len(h.in.ahead()) == 0 {
-		h.s.patrol.add(w)
-	}
-	err := f()
+	err = f(len(h.in.ahead()) == 0 && h.s.patrol.add(w))
 	if w.stop() {
 		err = errLeft
 	}
 	if w.begun() { // the watch has changed the deadline
 		h.in.renewed, h.kept = time.Time{}, time.Time{}
+		begun = w.due
 	}
-	return err
+	return begun, err
 }
 
-// part ends a connection after its last answer. A client that itself closes the
-// connection, and has sent nothing more, needs no farewell.
-func (h *httpClient) part(req *httpRequest) {
+// part ends a connection after its last answer, and calls rest as soon as the client
+// sees the end. A client that itself closes the connection, and has sent nothing more,
+// needs no farewell.
+func (h *httpClient) part(req *httpRequest, rest func()) {
 	if req.keep || !req.body.empty() || len(h.in.ahead()) > 0 || unread(h.Conn) != 0 {
-		h.farewell()
+		ended := h.endWriting()
+		rest()
+		if ended {
+			h.lastWords()
+		}
+		return
 	}
+	_ = h.Close()
+	rest()
 }
 
 // serverFor returns a connection to the request's destination. It takes one that was
@@ -338,7 +354,7 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 	ctx, cancel := context.WithTimeout(ss.context(h.s.ctx), h.cfg.Connect)
 	defer cancel()
 	var nc net.Conn
-	if err := h.watched(nil, cancel, func() error {
+	if _, err := h.watched(nil, cancel, func(bool) error {
 		var err error
 		nc, err = ss.dial(ctx)
 		return err
@@ -348,7 +364,6 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 		}
 		return nil, err
 	}
-	h.cfg.Hooks.Established(ss)
 	return newUpstream(ss, nc), nil
 }
 

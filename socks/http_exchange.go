@@ -47,12 +47,12 @@ func (h *httpClient) plain(req *httpRequest, ss *Session) (more bool) {
 		case err == nil && x.reuse && x.keep:
 			h.keep(u)
 			return true
-		case err == nil:
+		case err == nil && x.keep:
 			u.close(nil)
-			if !x.keep {
-				h.part(req)
-			}
-			return x.keep
+			return true
+		case err == nil:
+			h.part(req, func() { u.close(nil) })
+			return false
 		case errors.Is(err, errStale) && req.repeatable() && !again:
 			u.close(nil)
 			continue
@@ -118,23 +118,17 @@ type exchange struct {
 // run passes the request on to the server, and the response back to the client.
 func (x *exchange) run() error {
 	h, u := x.h, x.u
-	if err := x.sendRequest(); err != nil && !x.mayAnswer(err) {
+	err := x.sendRequest()
+	if !u.told { // told now, because nobody waits for us until the answer comes
+		u.told = true
+		h.cfg.Hooks.Established(u.ss)
+	}
+	if err != nil && !x.mayAnswer(err) {
 		return x.ended(err)
 	}
 	var resp *httpResponse
 	for {
-		read := func() error {
-			var err error
-			resp, err = u.head(x.req.method)
-			return err
-		}
-		var err error
-		if x.sending == nil && len(u.in.ahead()) == 0 {
-			err = h.watched(u.lasting, func() { _ = u.conn.SetReadDeadline(time.Unix(1, 0)) }, read)
-		} else {
-			err = read()
-		}
-		if err != nil {
+		if resp, err = x.readHead(); err != nil {
 			return x.ended(err)
 		}
 		if resp.status >= 200 || resp.status == http.StatusSwitchingProtocols {
@@ -153,6 +147,28 @@ func (x *exchange) run() error {
 	x.reuse = resp.keep && !x.req.body.ambiguous
 	x.keep = x.req.keep && !resp.body.toEnd && !resp.body.ambiguous && (!x.req.old || !resp.body.chunked)
 	return x.ended(x.sendResponse(resp))
+}
+
+// readHead reads the status line and the header of the next response. If that takes
+// long, it watches whether the client leaves.
+func (x *exchange) readHead() (resp *httpResponse, err error) {
+	h, u := x.h, x.u
+	if x.sending != nil || len(u.in.ahead()) > 0 {
+		return u.head(x.req.method)
+	}
+	begun, err := h.watched(u.late, func() { _ = u.conn.SetReadDeadline(time.Unix(1, 0)) }, func(watched bool) error {
+		if watched && u.in.renewed.IsZero() {
+			u.in.idle = 0 // late sets the deadline
+			defer func() { u.in.idle = h.cfg.Idle }()
+		}
+		var err error
+		resp, err = u.head(x.req.method)
+		return err
+	})
+	if !begun.IsZero() {
+		u.in.renewed = begun
+	}
+	return resp, err
 }
 
 // mayAnswer tells whether to look for an answer although sending the request failed. A

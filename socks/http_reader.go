@@ -20,14 +20,14 @@ type httpReader struct {
 	most     int64             // how much all readers may take from Server.heads
 	held     int64             // how much this one has taken from there
 
-	idle    time.Duration // for each read; 0: whoever reads sets the deadline
-	limit   time.Duration // for a head that does not arrive at once; 0: a deadline is set, or idle counts
+	idle    time.Duration // for each read that waits; 0: limit counts
+	limit   time.Duration // for a head that does not arrive at once; 0: a deadline is set already
 	renewed time.Time     // when the deadline was last moved
 }
 
 func (r *httpReader) init(s *Server, nc net.Conn, ahead []byte, most int64) {
 	r.s, r.conn, r.most = s, nc, most
-	r.lazy.init(s, nc)
+	r.lazy.init(s, nc, r.patience)
 	if len(ahead) > 0 {
 		r.borrowed = s.bytes.buffer()
 		r.buf = r.borrowed[:copy(r.borrowed[:], ahead)] // less than a buffer of resources.reader
@@ -77,7 +77,6 @@ func (r *httpReader) settle() {
 
 // fill reads more bytes. If the buffer is full, it grows.
 func (r *httpReader) fill() (n int, err error) {
-	r.patience()
 	if r.buf == nil {
 		r.borrowed, n, err = r.lazy.read()
 		if n > 0 {
@@ -85,6 +84,7 @@ func (r *httpReader) fill() (n int, err error) {
 		}
 		return n, err
 	}
+	r.patience()
 	if len(r.buf) == cap(r.buf) {
 		if r.start > 0 {
 			r.buf = r.buf[:copy(r.buf, r.ahead())]
@@ -102,13 +102,14 @@ func (r *httpReader) fill() (n int, err error) {
 	return n, err
 }
 
-// patience moves the deadline on. It does not do so for each read, because that is
-// expensive.
+// patience sets the deadline of a read that waits. It does not do so for each read,
+// because that is expensive.
 func (r *httpReader) patience() {
-	if r.idle == 0 {
-		return
-	}
-	if now := time.Now(); now.Sub(r.renewed) > r.idle/4 {
+	switch now := time.Now(); {
+	case r.idle == 0 && r.limit > 0:
+		_ = r.conn.SetReadDeadline(deadline(now, r.limit))
+		r.limit = 0
+	case r.idle > 0 && now.Sub(r.renewed) > r.idle/4:
 		r.renewed = now
 		_ = r.conn.SetReadDeadline(deadline(now, r.idle))
 	}
@@ -141,10 +142,6 @@ func (r *httpReader) head() ([]byte, error) {
 		seen = len(b)
 		if seen >= maxHTTPHead {
 			return nil, errHTTPHeadSize
-		}
-		if r.limit > 0 && r.idle == 0 {
-			_ = r.conn.SetReadDeadline(deadline(time.Now(), r.limit))
-			r.limit = 0
 		}
 		if seen > 0 {
 			r.settle()

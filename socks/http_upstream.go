@@ -13,6 +13,8 @@ type upstream struct {
 	ss      *Session
 	dest    Addr
 	in      httpReader
+	prompt  promptWrite
+	told    bool // Hooks.Established was called
 	reused  bool
 	used    time.Time // when it was last used
 	written time.Time // when the write deadline was last moved
@@ -25,6 +27,7 @@ func newUpstream(ss *Session, nc net.Conn) *upstream {
 	u := &upstream{conn: nc, ss: ss, dest: ss.Request.Dest}
 	u.in.init(ss.s, nc, nil, ss.c.cfg.mostHeads())
 	u.in.idle = ss.c.cfg.Idle
+	u.prompt.init(nc)
 	return u
 }
 
@@ -47,11 +50,17 @@ func (u *upstream) taken() {
 }
 
 func (u *upstream) write(b []byte) error {
-	if now := time.Now(); now.Sub(u.written) > u.in.idle/4 {
-		u.written = now
-		_ = u.conn.SetWriteDeadline(deadline(now, u.in.idle))
+	n, err := u.prompt.write(b)
+	u.ss.sent.Add(int64(n))
+	if err != nil || n == len(b) {
+		return err
 	}
-	n, err := u.conn.Write(b)
+	idle := u.ss.c.cfg.Idle
+	if now := time.Now(); now.Sub(u.written) > idle/4 {
+		u.written = now
+		_ = u.conn.SetWriteDeadline(deadline(now, idle))
+	}
+	n, err = u.conn.Write(b[n:])
 	u.ss.sent.Add(int64(n))
 	return err
 }
@@ -80,6 +89,13 @@ func (u *upstream) lasting() {
 	if ok && u.lasts.CompareAndSwap(false, true) {
 		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
 	}
+}
+
+// late is called when a response has not come after a while. Before, no deadline was set
+// for it: nearly all responses come sooner.
+func (u *upstream) late() {
+	u.lasting()
+	_ = u.conn.SetReadDeadline(deadline(time.Now(), u.ss.c.cfg.Idle))
 }
 
 // fill reads more bytes of a response.

@@ -81,7 +81,7 @@ func (f *flow) copyRaw(src rawConn) error {
 			continue
 		}
 		if read.err != nil {
-			return &net.OpError{Op: "read", Net: "tcp", Source: src.LocalAddr(), Addr: src.RemoteAddr(), Err: os.NewSyscallError("read", read.err)}
+			return opError(src, "read", read.err)
 		}
 		if read.n == 0 {
 			return nil
@@ -109,14 +109,7 @@ type copyRead struct {
 
 func (r *copyRead) step(fd uintptr) (done bool) {
 	r.buf = r.s.bytes.buffer()
-	for {
-		r.n, r.err = unix.Read(int(fd), r.buf[:])
-		if !errors.Is(r.err, unix.EINTR) {
-			break
-		}
-	}
-	if r.n <= 0 {
-		r.n = 0
+	if r.n, r.err = ignoringEINTR(unix.Read, fd, r.buf[:]); r.n == 0 {
 		r.s.bytes.putBuffer(r.buf)
 	}
 	return !errors.Is(r.err, unix.EAGAIN)
@@ -129,20 +122,24 @@ type lazyRead struct {
 	conn net.Conn
 	rc   syscall.RawConn // nil if the connection has no descriptor
 	do   func(fd uintptr) bool
+	wait func()
 }
 
-func (l *lazyRead) init(s *Server, nc net.Conn) {
-	l.s, l.conn = s, nc
-	if raw, ok := nc.(rawConn); ok {
-		if rc, err := raw.SyscallConn(); err == nil {
-			l.rc, l.do = rc, l.step
+// init prepares l for reading nc. wait is called before each wait for something to read.
+func (l *lazyRead) init(s *Server, nc net.Conn, wait func()) {
+	l.s, l.conn, l.rc, l.wait = s, nc, rawOf(nc), wait
+	l.do = func(fd uintptr) (done bool) {
+		if done = l.step(fd); !done {
+			l.wait()
 		}
+		return done
 	}
 }
 
 // read returns a buffer with n bytes. The buffer is nil at the end and after an error.
 func (l *lazyRead) read() (buf *[bufferSize]byte, n int, err error) {
 	if l.rc == nil {
+		l.wait()
 		return l.s.bytes.read(l.conn)
 	}
 	if err := l.rc.Read(l.do); err != nil {

@@ -132,17 +132,23 @@ func growStack() {
 
 // serve serves one client.
 func (s *Server) serve(c *conn) {
-	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
-	br := s.bytes.reader(c.Conn)
+	in := opening{c: c, deadline: time.Now().Add(c.cfg.Handshake)}
+	br := s.bytes.reader(&in)
 	first, err := br.Peek(1)
 	if err == nil {
 		switch b := first[0]; {
 		case b == socks5Version:
+			in.bound()
 			err = s.serveSOCKS(c, br, readSOCKS5, replySOCKS5)
 		case b == socks4Version:
+			in.bound()
 			err = s.serveSOCKS(c, br, readSOCKS4, replySOCKS4)
 		case isToken(first), b == '\r', b == '\n': // empty lines may come before a request
-			s.serveHTTP(c, s.bytes.release(br))
+			limit := c.cfg.Handshake
+			if in.waited {
+				limit = 0
+			}
+			s.serveHTTP(c, s.bytes.release(br), limit)
 			return
 		default:
 			err = fmt.Errorf("%w: first byte %#02x", errNotProtocol, b)
@@ -158,6 +164,30 @@ func (s *Server) serve(c *conn) {
 	if !c.taken {
 		_ = c.Close()
 	}
+}
+
+// opening reads what a client sends first. It sets no deadline unless it has to wait.
+// Setting a timer may wake a sleeping thread, and most clients have sent something by
+// then.
+type opening struct {
+	c        *conn
+	deadline time.Time
+	waited   bool // the read deadline is set
+}
+
+func (o *opening) Read(b []byte) (int, error) { return readOrWait(o.c.Conn, b, o.wait) }
+
+func (o *opening) wait() {
+	if !o.waited {
+		o.waited = true
+		_ = o.c.SetReadDeadline(o.deadline)
+	}
+}
+
+// bound sets the deadline for all that is read and written.
+func (o *opening) bound() {
+	o.waited = true
+	_ = o.c.SetDeadline(o.deadline)
 }
 
 type (
