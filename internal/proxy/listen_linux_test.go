@@ -7,6 +7,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The kernel keeps silent clients to itself for a while.
+func TestSilentClientsAreDeferred(t *testing.T) {
+	l, err := listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	rc, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	if cerr := rc.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT) }); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	if got < deferAccept { // the kernel rounds up to its own steps
+		t.Errorf("TCP_DEFER_ACCEPT is %d s, want %d", got, deferAccept)
+	}
+	silent, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	accepted, err := l.Accept() // after the time is over
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = accepted.Close() }()
+	if accepted.RemoteAddr().String() != silent.LocalAddr().String() {
+		t.Errorf("accepted %v, want %v", accepted.RemoteAddr(), silent.LocalAddr())
+	}
+}
+
 // Connections of clients have the keep-alive settings of package net, whoever sets them.
 func TestKeepAlive(t *testing.T) {
 	own, err := listen("127.0.0.1:0")
@@ -29,6 +62,9 @@ func TestKeepAlive(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = c.Close() }()
+			if _, err := c.Write([]byte{5}); err != nil { // a client speaks first
+				t.Fatal(err)
+			}
 			accepted, err := l.Accept()
 			if err != nil {
 				t.Fatal(err)
