@@ -1,6 +1,6 @@
 // Http measures muacsocksd as a proxy for plain HTTP with small answers. It compares it
 // with tinyproxy and squid, if these are installed, in one run. The client is
-// ApacheBench (ab).
+// ApacheBench (ab). The flag --also adds another build of muacsocksd.
 package main
 
 import (
@@ -29,6 +29,10 @@ type proxy struct {
 	name    string
 	command func(dir, port string) ([]string, error)
 	addr    string
+	pid     int // 0: no process
+	// forgets tells that the program's threads end with their connections, so that the
+	// kernel no longer tells how often they were switched.
+	forgets bool
 }
 
 func main() {
@@ -42,6 +46,7 @@ func run(ctx context.Context) error {
 	binary := pflag.String("muacsocksd", "build/muacsocksd", "`path` of the program")
 	rounds := pflag.Int("rounds", 5, "how often everything is measured; the medians count")
 	requests := pflag.Int("requests", 4000, "how many in one measurement")
+	also := pflag.StringArray("also", nil, "`name=path` of another build of muacsocksd")
 	relay := pflag.StringSlice("relay", nil, "only carry connections `from,to` addresses")
 	pflag.Parse()
 	if len(*relay) == 2 {
@@ -68,7 +73,7 @@ func run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	var list []*proxy
-	for _, p := range proxies(*binary, l.Addr().String()) {
+	for _, p := range proxies(*binary, *also, l.Addr().String()) {
 		stop, err := p.start(ctx, dir)
 		if errors.Is(err, exec.ErrNotFound) {
 			fmt.Printf("%s is not installed: left out\n", p.name)
@@ -81,7 +86,7 @@ func run(ctx context.Context) error {
 		list = append(list, p)
 	}
 	ways := [][]string{{"-c", "1"}, {"-c", "16"}, {"-k", "-c", "1"}, {"-k", "-c", "16"}}
-	rates := map[string][]float64{}
+	results := map[string]*result{}
 	for range *rounds {
 		for _, way := range ways {
 			for _, p := range list {
@@ -89,28 +94,42 @@ func run(ctx context.Context) error {
 				if p.addr != "" {
 					args = append(args, "-X", p.addr)
 				}
+				before := usageOf(p.pid)
 				rate, err := measure(ctx, ab, append(args, "http://"+l.Addr().String()+"/"))
 				if err != nil {
 					return fmt.Errorf("%s, %v: %w", p.name, way, err)
 				}
 				key := p.name + strings.Join(way, " ")
-				rates[key] = append(rates[key], rate)
+				r := results[key]
+				if r == nil {
+					r = &result{}
+					results[key] = r
+				}
+				r.add(rate, *requests, usageOf(p.pid).since(before))
 			}
 		}
 	}
-	if err := report(list, ways, rates); err != nil {
+	if err := report(list, ways, results); err != nil {
 		return err
 	}
 	return firstBytes(ctx, list, "http://"+l.Addr().String()+"/slowly", 40**rounds)
 }
 
-// proxies lists what can be measured in front of the origin server, ours first.
-func proxies(binary, origin string) []*proxy {
-	return []*proxy{
-		{name: "muacsocksd", command: func(_, port string) ([]string, error) {
+// proxies lists what can be measured in front of the origin server, ours first. also are
+// names and paths of other builds of ours.
+func proxies(binary string, also []string, origin string) []*proxy {
+	ours := func(name, binary string) *proxy {
+		return &proxy{name: name, command: func(_, port string) ([]string, error) {
 			return []string{binary, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
-		}},
-		{name: "tinyproxy", command: func(dir, port string) ([]string, error) {
+		}}
+	}
+	list := []*proxy{ours("muacsocksd", binary)}
+	for _, a := range also {
+		name, path, _ := strings.Cut(a, "=")
+		list = append(list, ours(name, path))
+	}
+	return append(list, []*proxy{
+		{name: "tinyproxy", forgets: true, command: func(dir, port string) ([]string, error) {
 			conf := filepath.Join(dir, "tinyproxy.conf")
 			return []string{"tinyproxy", "-d", "-c", conf}, os.WriteFile(conf,
 				[]byte("Port "+port+"\nListen 127.0.0.1\nTimeout 60\nMaxClients 200\nStartServers 20\nLogLevel Critical\nAllow 127.0.0.1\n"), 0o600)
@@ -125,7 +144,7 @@ func proxies(binary, origin string) []*proxy {
 			return []string{self, "--relay", "127.0.0.1:" + port + "," + origin}, err
 		}},
 		{name: "none"},
-	}
+	}...)
 }
 
 // start starts the program and waits until it accepts connections.
@@ -157,6 +176,7 @@ func (p *proxy) start(ctx context.Context, dir string) (stop func(), err error) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	p.pid = cmd.Process.Pid
 	stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		kill := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
@@ -190,21 +210,49 @@ func measure(ctx context.Context, ab string, args []string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// report prints the medians.
-func report(list []*proxy, ways [][]string, rates map[string][]float64) error {
+// result is what was measured of a program in one way, by round.
+type result struct {
+	rates    []float64 // requests a second
+	requests int
+	usage    usage
+}
+
+func (r *result) add(rate float64, requests int, u usage) {
+	r.rates = append(r.rates, rate)
+	r.requests += requests
+	r.usage.processor += u.processor
+	r.usage.switches += u.switches
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// report prints medians. The rates of one round are compared with each other, because a
+// busy host slows all of them.
+func report(list []*proxy, ways [][]string, results map[string]*result) error {
 	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, "AB\tPROXY\tREQUESTS/s\tRATIO")
+	_, _ = fmt.Fprintln(tw, "AB\tPROXY\tREQUESTS/s\tRATIO\tCPU us\tSWITCHES")
 	for _, way := range ways {
 		options := strings.Join(way, " ")
-		median := func(p *proxy) float64 {
-			v := rates[p.name+options]
-			slices.Sort(v)
-			return v[len(v)/2]
-		}
+		ours := results[list[0].name+options]
 		for _, p := range list {
-			_, _ = fmt.Fprintf(tw, "%s\t%s\t%.0f\t%.2f\n", options, p.name, median(p), median(list[0])/median(p))
+			r := results[p.name+options]
+			ratios := make([]float64, len(r.rates))
+			for i := range ratios {
+				ratios[i] = ours.rates[i] / r.rates[i]
+			}
+			processor, switches := "-", "-"
+			if p.pid != 0 {
+				processor = fmt.Sprintf("%.0f", float64(r.usage.processor.Microseconds())/float64(r.requests))
+			}
+			if p.pid != 0 && !p.forgets {
+				switches = fmt.Sprintf("%.1f", float64(r.usage.switches)/float64(r.requests))
+			}
+			_, _ = fmt.Fprintf(tw, "%s\t%s\t%.0f\t%.2f\t%s\t%s\n", options, p.name, median(r.rates), median(ratios), processor, switches)
 		}
 	}
-	_, _ = fmt.Fprintln(tw, "RATIO is "+list[0].name+"'s rate divided by the line's.")
+	_, _ = fmt.Fprintln(tw, "RATIO is "+list[0].name+"'s rate divided by the line's. CPU and SWITCHES are processor time and\ncontext switches of the proxy for each request.")
 	return tw.Flush()
 }
