@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/process/ownfile"
@@ -16,6 +17,7 @@ import (
 type policyLog struct {
 	log   *slog.Logger
 	lines chan policyLine
+	lost  *atomic.Uint64 // lines that were dropped, since the last message about them
 }
 
 type policyLine struct {
@@ -28,7 +30,7 @@ type policyLine struct {
 const policyLogQueue = 4096
 
 func newPolicyLog(log *slog.Logger) policyLog {
-	return policyLog{log: log, lines: make(chan policyLine, policyLogQueue)}
+	return policyLog{log: log, lines: make(chan policyLine, policyLogQueue), lost: new(atomic.Uint64)}
 }
 
 // write queues a line of a policy's log. The time replaces a leading "<ts>".
@@ -36,6 +38,7 @@ func (l policyLog) write(file, text string, at time.Time) {
 	select {
 	case l.lines <- policyLine{file, text, at}:
 	default:
+		l.lost.Add(1)
 	}
 }
 
@@ -47,16 +50,28 @@ func (l policyLog) run(ctx context.Context) {
 		select {
 		case line := <-l.lines:
 			w.write(line)
+			l.tellLost()
 		case <-ctx.Done():
 			for {
 				select {
 				case line := <-l.lines:
 					w.write(line)
 				default:
+					l.tellLost()
 					return
 				}
 			}
 		}
+	}
+}
+
+// tellLost logs how many lines were dropped, as soon as no line waits.
+func (l policyLog) tellLost() {
+	if len(l.lines) > 0 {
+		return
+	}
+	if n := l.lost.Swap(0); n > 0 {
+		l.log.Warn("lines of a policy's log are lost, as the disk was too slow", "dropped", n)
 	}
 }
 
