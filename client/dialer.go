@@ -300,7 +300,7 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	}
 	report := func(index Candidate, took time.Duration, errno int32, port uint16) *wire.Message {
 		return &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
-			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
+			Candidate: int32(index), Milliseconds: milliseconds(took), Errno: errno, LocalPort: port,
 		}}
 	}
 	// An expected result can be reported later. One with Multipath TCP cannot: the

@@ -95,6 +95,6 @@ func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, l
 		return
 	}
 	d.report(later, &wire.Message{Action: wire.ActionReportRequest, DecisionID: ans.DecisionID, Outcome: &wire.Outcome{
-		Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: localPort,
+		Milliseconds: milliseconds(took), Errno: errno, LocalPort: localPort,
 	}})
 }

@@ -274,7 +274,7 @@ func (ls *leases) noteLocked(u wire.LeaseUse) {
 
 // connected notes that a connection by a lease succeeded as the decision said.
 func (d *Daemon) connected(id uuid.UUID, took time.Duration) {
-	ms := uint32(max(0, min(took.Milliseconds(), 1<<32-1)))
+	ms := milliseconds(took)
 	d.leases.mu.Lock()
 	defer d.leases.mu.Unlock()
 	d.leases.noteLocked(wire.LeaseUse{ID: id, Connected: 1, Milliseconds: ms})

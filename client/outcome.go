@@ -19,6 +19,11 @@ type Outcome struct {
 	PlainTCP bool           // it was opened with MPTCP, and is plain TCP
 }
 
+// milliseconds is a duration as reports have it: 0 if it is negative, and at most 49 days.
+func milliseconds(d time.Duration) uint32 {
+	return uint32(max(0, min(d.Milliseconds(), math.MaxUint32)))
+}
+
 // ReportAnswered tells the manager, in the background, that datagrams over a candidate were
 // answered, while those over the candidates before it were not. It is for programs that
 // leave a network because the network is silent: the manager then doubts that network, and
@@ -33,21 +38,21 @@ func (dec *Decision) ReportAnswered(c Candidate, after time.Duration) {
 		dec.dialer.daemon().doubt(p.lease)
 	}
 	dec.dialer.daemon().report(false, &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
-		Candidate: int32(c), Milliseconds: uint32(min(max(0, after.Milliseconds()), math.MaxUint32)),
+		Candidate: int32(c), Milliseconds: milliseconds(after),
 	}})
 }
 
 // Report tells the manager the result of the connection, in the background. The manager
 // derives the health of networks from reports, and shows the result beside the
-// decision. Nothing is reported for datagrams, since connecting one proves nothing, nor
-// to a manager that takes no reports.
+// decision. Nothing is reported for datagrams, since to connect their socket proves
+// nothing, nor to a manager that takes no reports.
 func (dec *Decision) Report(o Outcome) {
 	p := dec.plan
 	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
 	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
-		Milliseconds: uint32(o.Duration.Milliseconds()), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
+		Milliseconds: milliseconds(o.Duration), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
 	}}
 	if o.Err != nil && p.lease != nil {
 		dec.dialer.daemon().doubt(p.lease)
