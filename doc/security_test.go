@@ -28,7 +28,7 @@ func TestClaimsHaveTests(t *testing.T) {
 		for group := range strings.SplitSeq(cells[1], ";") {
 			words := strings.Fields(group)
 			if len(words) < 2 || !strings.HasPrefix(words[0], "`") {
-				t.Errorf("%q: %q is no package with tests", cells[0], group)
+				t.Errorf("%q: %q is not a package with tests", cells[0], group)
 				continue
 			}
 			for _, name := range words[1:] {

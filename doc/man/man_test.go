@@ -83,7 +83,7 @@ func list(t *testing.T) string {
 	return out.String()
 }
 
-// withUnits puts its unit behind each measurement that has one.
+// withUnits puts its unit after each measurement that has one.
 func withUnits(t *testing.T, names []string) []string {
 	t.Helper()
 	if all := policy.MetricNames(); len(names) != len(all) {
@@ -93,7 +93,7 @@ func withUnits(t *testing.T, names []string) []string {
 	for _, name := range names {
 		m, ok := policy.ParseMetric(name)
 		if !ok {
-			t.Errorf("%s is no measurement", name)
+			t.Errorf("%s is not a measurement", name)
 		}
 		if symbol := m.Symbol(); symbol != "" {
 			name += " (" + symbol + ")"
@@ -260,7 +260,7 @@ func TestFormat(t *testing.T) {
 			n++
 			l = strings.TrimRight(l, "\n")
 			if strings.HasPrefix(l, "'") || strings.HasPrefix(l, ".") && !request.MatchString(l) {
-				t.Errorf("%s:%d: %q is no request of man(7) that is used here", page, n, l)
+				t.Errorf("%s:%d: %q is not a request of man(7) that is used here", page, n, l)
 			}
 		}
 		if !strings.HasPrefix(string(b), ".TH "+strings.ToUpper(strings.TrimSuffix(page, filepath.Ext(page)))+" "+page[len(page)-1:]+" ") {

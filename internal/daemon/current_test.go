@@ -210,6 +210,34 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	}
 }
 
+// The manual page names each setting that a reload cannot change.
+func TestManualNamesWhatTakesARestart(t *testing.T) {
+	page, err := os.ReadFile("../../doc/man/mamma.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "Some settings change at the next start only")
+	text, _, found := strings.Cut(text, "A plugin")
+	if !found {
+		t.Fatal("the page does not say what changes at the next start only")
+	}
+	var other config.Config
+	for _, s := range []*string{&other.Socket, &other.ControlSocket, &other.CompatSocket, &other.CompatFIFO, &other.ControlGroup, &other.StateDirectory, &other.SystemBus, &other.Decisions.Record, &other.Logs.Prefixes, &other.Placing.Pins} {
+		*s = "other"
+	}
+	other.Sampling.Interval, other.MPTCP.PathManager, other.Metrics.Listen = 1, config.PathManagerUserspace, netip.MustParseAddrPort("127.0.0.1:1")
+	other.FarAway = []netip.Addr{netip.IPv6Unspecified()}
+	names := needRestart(&config.Config{}, &other)
+	if len(names) < 14 {
+		t.Errorf("only %d settings differ: %v", len(names), names)
+	}
+	for _, name := range names {
+		if !strings.Contains(text, " "+name+",") && !strings.Contains(text, "\n"+name+",") && !strings.Contains(text, " "+name+".") {
+			t.Errorf("%s is not among them", name)
+		}
+	}
+}
+
 // SIGUSR1 shows all networks of the host, the managed ones first.
 func TestDumpShowsAllNetworks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
