@@ -35,7 +35,7 @@ type app struct {
 	// patience is how long a daemon is waited for that does not listen yet.
 	patience time.Duration
 	// endless marks a command that runs until it is interrupted, so that the
-	// interruption is no error.
+	// interruption is not an error.
 	endless bool
 }
 
@@ -46,15 +46,15 @@ programs with their connections placed (run), fetches files over several network
 at once (get), and changes what can be changed while mamma runs (set, reload).
 
 Figures have units. "-" stands for what mamma does not know. --json prints each
-answer as the daemon sends it. Tables fit the terminal: where it is too narrow, the
-least important columns are left out, which a pipe has.
+answer as the daemon sends it. Tables fit the terminal: if it is too narrow, the least
+important columns are left out. A pipe gets all columns.
 
 Sizes are given as 300M, 1.5GB or 64KiB, durations as 250ms, 5s, 1h30m or 7d. A
-number alone is one of bytes, or of seconds.
+number without a unit is in bytes, or in seconds.
 
-At a terminal mammactl looks for a second for a mamma that was just started.
+At a terminal, mammactl looks for up to a second for a mamma that has just been started.
 
-The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
+The control socket is the one given with --control, or else in $MAMMA_CONTROL, or else
 that of your own mamma if it exists: $XDG_RUNTIME_DIR/mamma/control.sock, or
 /tmp/mamma-UID/control.sock without that variable; or else /run/mamma/control.sock.
 At the last two, which nobody has named, mammactl trusts only a mamma that runs as

@@ -22,7 +22,7 @@ from and for whom they ask. Both are claims of the caller. Intents are written a
 --intents and all other inputs accept them.
 
 --program, --network and --since show some decisions only. A program is a name, a path
-or the id of a process; it counts, too, if a proxy says that it asks for it. A network is
+or the id of a process; what a proxy says it asks for this program counts, too. A network is
 an interface, a name of the configuration or a prefix: the one that was chosen, or that the
 connection came up over. --since takes an age, such as 10m or 1d, or a time, such as
 14:30 or "2026-03-01 14:30"; without -n, all decisions since then are shown, but no more
@@ -30,8 +30,8 @@ than the latest ` + strconv.Itoa(control.MaxDecisions) + `. The daemon remembers
 (decisions { keep = 1024 }).
 
 With -f, mammactl goes on to show decisions as they are made, until it is
-interrupted. While mamma is not there, as when it is started anew, it waits for
-it. Without a filter it tells of networks that come, go and change, too.
+interrupted. While mamma is not there, as when it is started anew, mammactl waits
+for it. Without a filter, it also tells of networks that come, go and change.
 
 With --json each line is one event, with and without -f: an object with type, time and,
 for the types decision and outcome, decision.

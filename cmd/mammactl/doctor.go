@@ -24,7 +24,7 @@ connections of programs here.
 Each finding comes with its evidence and the command that mends it. Doctor changes
 nothing.
 
-The configuration is the file given by --config, or else the one of the running
+The configuration is the file given with --config, or else the one of the running
 mamma, or else the automatic one. mamma need not run. Doctor sends packets to the
 gateways and name servers of this host's networks, and to nobody else.
 

@@ -167,7 +167,7 @@ func splitURL(target string) (host, service string, err error) {
 	u, err := url.Parse(target)
 	switch {
 	case err != nil:
-		return "", "", fmt.Errorf("%q is no URL: %w", target, errors.Unwrap(err))
+		return "", "", fmt.Errorf("%q is not a URL: %w", target, errors.Unwrap(err))
 	case u.Hostname() == "":
 		return "", "", fmt.Errorf("%q names no host", target)
 	}
@@ -210,7 +210,7 @@ func splitTarget(target string) (host, port string, err error) {
 			return "", "", fmt.Errorf("%q is not HOST[:PORT]: %s", target, splitReason(err))
 		}
 		if port == "" {
-			return "", "", fmt.Errorf("%q names no port behind the colon", target)
+			return "", "", fmt.Errorf("%q has no port after the colon", target)
 		}
 	}
 	_, notAddress := netip.ParseAddr(host)
@@ -218,7 +218,7 @@ func splitTarget(target string) (host, port string, err error) {
 	case host == "":
 		return "", "", fmt.Errorf("%q names no host", target)
 	case notAddress != nil && (bracketed || strings.ContainsFunc(host, notInName)):
-		return "", "", fmt.Errorf("%q is no host: neither a name nor an address", host)
+		return "", "", fmt.Errorf("%q is not a host: neither a name nor an address", host)
 	}
 	return host, port, nil
 }

@@ -21,7 +21,7 @@ type follower struct {
 	started time.Time // start time of the followed daemon
 	last    uint64    // number of the latest decision passed on
 	each    func(raw []byte, e *control.Event) error
-	say     func(text string) // tells a person what is no event
+	say     func(text string) // tells a person what is not an event
 }
 
 // newFollower makes a follower of the running daemon, for what comes after the decision

@@ -34,19 +34,19 @@ timeliness=streaming or timeliness=interactive, or with --prefer, and with no mo
 than its budget has left. Each network fetches ranges, as many as it has the time for; one
 that dies costs nothing but its range.
 
-The server must have byte ranges and a strong validator (an entity tag, or a date of
-modification that is a minute old), and must not compress. Otherwise, and without a mamma
-that answers, one network is used. What the server answers to each range is compared;
-nothing of another version of the file is taken.
+The server must support byte ranges, send a strong validator (an entity tag, or a date of
+modification that is a minute old), and not compress. Otherwise, and if no mamma answers,
+one network is used. What the server answers to each range is compared, so that nothing of
+another version of the file is taken.
 
 Without -o the file is named after the last part of the URL. "-o -" writes to standard
-output, in order; a device, a FIFO and what a link leads to are written to likewise, if
-they are there. Any other file is FILE.part until it is complete, and FILE.part.json
-beside it says which version of the file it is of and what is there. The same command
-goes on from there, if the server still has that version. Without a strong validator
-nothing is kept. A FILE.part of another URL, or without FILE.part.json, which may be
-another program's, is overwritten only with --restart. In a folder where nothing can be
-made, a FILE that can be written to is written to directly.
+output, in order. A device, a FIFO and the file that a link leads to are written to in
+the same way, if they exist. Any other file is FILE.part until it is complete, and
+FILE.part.json beside it says which version of the file it belongs to and which parts are
+there. The same command goes on from there, if the server still has that version. Without
+a strong validator nothing is kept. A FILE.part of another URL, or one without
+FILE.part.json, which may be another program's, is overwritten only with --restart. In a
+folder where no file can be made, a FILE that can be written to is written to directly.
 
 The length is verified, and the digest that --digest gives; without one, that of the
 server if it sends one (Repr-Digest, RFC 9530). --digest takes sha-256 and sha-512, as
@@ -125,9 +125,9 @@ func (g *getting) prepare(target string) error {
 	u, err := url.Parse(target)
 	switch {
 	case err != nil:
-		return g.fail(exitMalformed, fmt.Errorf("%q is no URL", target))
+		return g.fail(exitMalformed, fmt.Errorf("%q is not a URL", target))
 	case u.Scheme == "" || u.Host == "" && u.Opaque == "":
-		return g.fail(exitMalformed, fmt.Errorf("%q is no URL; it begins with http:// or https://", target))
+		return g.fail(exitMalformed, fmt.Errorf("%q is not a URL; it begins with http:// or https://", target))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return g.fail(exitProtocol, fmt.Errorf("%q: neither http nor https", target))
 	case u.Hostname() == "":
@@ -139,12 +139,12 @@ func (g *getting) prepare(target string) error {
 	if g.output == "" {
 		name := path.Base(u.Path)
 		if strings.HasSuffix(u.Path, "/") || name == "." || name == "/" || name == ".." || name != clean(name) {
-			return usageError{fmt.Errorf("the URL gives no name for the file; give one by -o")}
+			return usageError{fmt.Errorf("the URL has no name for the file; give one with -o")}
 		}
 		g.output = name
 	}
 	if _, tty := terminal.Of(g.app.out); g.output == "-" && tty {
-		return usageError{errors.New("standard output is a terminal; name a file by -o")}
+		return usageError{errors.New("standard output is a terminal; name a file with -o")}
 	}
 	if g.output == "-" && g.app.json {
 		return usageError{errors.New("--json and the file cannot both go to standard output")}
@@ -343,7 +343,7 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer, 
 	p := g.newProgress(resp, 0)
 	out := &counting{to: to}
 	if w, ok := out.to.(*display.Writer); ok {
-		out.to = w.Unwrap() // the file is no text to be cleaned
+		out.to = w.Unwrap() // the file is not text to be cleaned
 	}
 	stop := p.show(func() int64 { return out.n.Load() })
 	_, err = io.Copy(io.MultiWriter(out, check.writer()), resp.Body)

@@ -374,8 +374,8 @@ func TestGetExitCodes(t *testing.T) {
 		says string
 	}{
 		{"not found", []string{s.URL + "/none"}, exitStatus, "404 Not Found"},
-		{"no URL", []string{"file.bin"}, exitMalformed, "no URL"},
-		{"no host", []string{"http:///x"}, exitMalformed, "no URL"},
+		{"no URL", []string{"file.bin"}, exitMalformed, "not a URL"},
+		{"no host", []string{"http:///x"}, exitMalformed, "not a URL"},
 		{"another scheme", []string{"ftp://example.net/x"}, exitProtocol, "neither http nor https"},
 		{"nobody listens", []string{"http://127.0.0.1:1/x"}, exitConnect, "refused"},
 		{"redirections", []string{s.URL + "/round"}, exitRedirects, "more than 10 redirections"},
@@ -387,7 +387,7 @@ func TestGetExitCodes(t *testing.T) {
 		{"not writable", []string{"-o", filepath.Join(dir, "none", "x"), s.URL + "/file.bin"}, exitWrite, "no such file or directory"},
 		{"a directory", []string{"-o", dir, s.URL + "/file.bin"}, exitWrite, "is a directory"},
 		{"prohibited", []string{"--prohibit", "interface=lo", s.URL + "/file.bin"}, exitConnect, "permit"},
-		{"no name", []string{"-o", "", s.URL + "/"}, exitUsage, "give one by -o"},
+		{"no name", []string{"-o", "", s.URL + "/"}, exitUsage, "give one with -o"},
 		{"no field", []string{"-H", "x", s.URL + "/file.bin"}, exitUsage, "FIELD: VALUE"},
 		{"no field name", []string{"-H", "a b: c", s.URL + "/file.bin"}, exitUsage, "FIELD: VALUE"},
 		{"no field value", []string{"-H", "a: b\nc: d", s.URL + "/file.bin"}, exitUsage, "FIELD: VALUE"},
@@ -496,7 +496,7 @@ func TestGetRedirects(t *testing.T) {
 		}
 	}
 	for _, target = range []string{"http://127.0.0.1:99999/x", "http://[::1", "http://127.0.0.1:80:80/", "http:///x", "http:opaque", "http://a%20b/"} {
-		if code, errs := get(); code != exitMalformed || !strings.Contains(errs, "no URL") {
+		if code, errs := get(); code != exitMalformed || !strings.Contains(errs, "not a URL") {
 			t.Errorf("%s: code %d: %s", target, code, errs)
 		}
 	}

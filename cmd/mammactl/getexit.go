@@ -41,7 +41,7 @@ const maxRedirects = 10
 var (
 	errTooLate   = errors.New("it took longer than --max-time")
 	errScheme    = errors.New("neither http nor https")
-	errLocation  = errors.New("the server redirects to what is no URL")
+	errLocation  = errors.New("the server redirects to something that is not a URL")
 	errRedirects = fmt.Errorf("more than %d redirections", maxRedirects)
 )
 

@@ -326,7 +326,7 @@ func (p *part) keep(s partState, now *progress) (note string) {
 	}
 	if err := p.writeAnyway(s, now); err != nil {
 		p.fresh = true
-		return "what came is not kept: " + err.Error()
+		return "what has come is not kept: " + err.Error()
 	}
 	p.done = true
 	return fmt.Sprintf("%s of %s are in %s; the same command goes on from there", byteSize(now.received()), byteSize(s.Size), p.path())

@@ -34,6 +34,6 @@ func proxies(c *httpproxy.Config) func(*http.Request) (*url.URL, error) {
 			return nil, err
 		}
 		// The variable's value is not shown, because it may hold a password.
-		return nil, &proxyError{fmt.Errorf("$%s_proxy is no URL of a proxy", r.URL.Scheme)}
+		return nil, &proxyError{fmt.Errorf("$%s_proxy is not a URL of a proxy", r.URL.Scheme)}
 	}
 }

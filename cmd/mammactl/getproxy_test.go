@@ -62,7 +62,7 @@ func TestGetBrokenProxy(t *testing.T) {
 	t.Setenv("http_proxy", "http://%zz")
 	dir := t.TempDir()
 	code, _, errs := mammactl(t.Context(), "", "get", "-q", "--socket", dir+"/none", "-o", dir+"/file", "http://192.0.2.1:1/file")
-	if code != exitProxy || !strings.Contains(errs, "$http_proxy is no URL of a proxy") {
+	if code != exitProxy || !strings.Contains(errs, "$http_proxy is not a URL of a proxy") {
 		t.Errorf("ends with %d, says %q", code, errs)
 	}
 }

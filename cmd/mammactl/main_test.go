@@ -378,7 +378,7 @@ func TestExitCodes(t *testing.T) {
 		{"no directory", path, []string{"man"}, exitUsage, "mammactl: man needs the directory to write them to\nTry 'mammactl man --help'.\n"},
 		{"a flag without its value", path, []string{"get", "http://192.0.2.1/", "-o"}, exitUsage, "mammactl: --output needs a value: --output FILE\nTry 'mammactl get --help'.\n"},
 		{"a letter", path, []string{"status", "-j"}, exitUsage, "mammactl: unknown shorthand flag: 'j' in -j; did you mean --json?\nTry 'mammactl status --help'.\n"},
-		{"a network for the program", path, []string{"run", "--require", "interface=wlan0", "--", "true"}, 127, "mammactl: run: interface=wlan0: executable file not found in $PATH; --require of run takes no network: which networks there are to choose from is for the policy and the configuration to say\n"},
+		{"a network for the program", path, []string{"run", "--require", "interface=wlan0", "--", "true"}, 127, "mammactl: run: interface=wlan0: executable file not found in $PATH; --require of run takes no network: the policy and the configuration say which networks there are to choose from\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
 		{"no host", path, []string{"explain"}, exitUsage, "mammactl: explain needs a host, such as www.example.net:443\nTry 'mammactl explain --help'.\n"},
 		{"host and port apart", path, []string{"explain", "a", "443"}, exitUsage,

@@ -30,7 +30,7 @@ func (a *app) profileCommand() *cobra.Command {
 	known := slices.Sorted(maps.Keys(kinds))
 	c := a.command("profile KIND", "Take a profile of mamma itself", `
 Takes a profile of the running mamma, for those who develop it. KIND is `+strings.Join(known, ", ")+`.
-The kinds cpu, trace, mutex and block are recorded for the time given by --for; the
+The kinds cpu, trace, mutex and block are recorded for the time given with --for; the
 others show the state at the moment. "go tool trace" reads the kind trace, "go tool
 pprof" all others.
 
@@ -77,11 +77,11 @@ func (a *app) take(ctx context.Context, c *control.Client, kind string, length t
 func (a *app) profile(ctx context.Context, c *control.Client, kind string, length time.Duration, output string) error {
 	if output == "" {
 		if _, tty := terminal.Of(a.out); tty {
-			return usageError{errors.New("a profile is no text for a terminal: name a file by -o, or redirect the output")}
+			return usageError{errors.New("a profile is not text for a terminal: name a file with -o, or redirect the output")}
 		}
 		to := a.out
 		if w, ok := to.(*display.Writer); ok {
-			to = w.Unwrap() // a profile is no text to be cleaned
+			to = w.Unwrap() // a profile is not text to be cleaned
 		}
 		return a.take(ctx, c, kind, length, to)
 	}

@@ -16,11 +16,11 @@ it starts, are placed before the kernel connects; data does not pass through
 mammactl.
 
 Intents are text such as category=bulktransfer,filesize=300M.
---intents-for states others for some connections: those to a port or a
+--intents-for states other intents for some connections: those to a port or a
 range of ports, to an address or a network, or of a command. The first one that
 matches counts.
 
---rules names a file with more of them, in the syntax of muacsocksd's configuration:
+--rules names a file with more intents, in the syntax of muacsocksd's configuration:
 
   intents "backup" {
     process     = ["restic", "/usr/bin/borg"]
@@ -31,11 +31,11 @@ matches counts.
     file = "/home/me/.local/state/mamma/learnt.json"
   }
 
-Of each kind that a block gives (destination, port, uid, process) one entry must fit.
-All blocks that match count, the first one first; then --intents. What usually goes
-to a destination is learnt, and counts for connections of which nothing states the
-category: in memory, and in the file if the block "learning" names one and the run is
-not inside of another (enabled, hosts and half_life are as in muacsocksd(8)).
+A block matches if one entry fits of each kind that it gives (destination, port, uid,
+process). All blocks that match count, the first one first; then --intents. What usually
+goes to a destination is learnt, and counts for connections for which nothing states the
+category. It is kept in memory, and in the file if the block "learning" names one and the
+run is not inside another one (enabled, hosts and half_life are as in muacsocksd(8)).
 port_intents = true gives well-known ports their usual intents. Destinations are seen
 as addresses, so rules by host name do not apply.
 
@@ -50,9 +50,9 @@ address that it has there. What the program opens next goes over a network that
 works. QUIC programs that open a new socket when the old one fails, as browsers do,
 go on that way.
 
-Without a mamma that answers, connections go as if nobody was there, which is said
-once. What the policy refuses of what is placed is refused always (connect fails
-with "Permission denied").
+If no mamma answers, connections go as they would without it, and a line says so once.
+Of the connections that are placed, those that the policy refuses fail, with and without
+--require (connect fails with "Permission denied").
 
 --require is for those who must not leak over the wrong network. Only loopback is
 left alone then: what is not decided, or would leave by another network than mamma
@@ -60,11 +60,11 @@ chooses, fails ("Network is unreachable"), and a line says why. That includes
 sockets that the program has bound to another address or interface, each further
 destination of a datagram socket, and sockets that the program begins with. Raw,
 ICMP and SCTP sockets fail ("Permission denied"), as do all of programs of 32 bits.
-It is no sandbox: a program that wants to can get around it. Not seen are what
+It is not a sandbox: a program that wants to can get around it. Not seen are what
 connections that others open to the program answer, sockets that other processes
 hand to it while it runs, and what other processes do for it, such as a resolver
 at 127.0.0.53. With --mptcp, further subflows go where mamma's path manager, or the
-kernel's, has them.
+kernel's, puts them.
 
 The program runs with no-new-privileges: sudo, ping and others that gain rights when
 they are executed do not gain them. A process of mammactl stays until the last
@@ -100,7 +100,7 @@ func networkMeant(require bool, program string) string {
 	if !require || !ok || kind != "interface" && kind != "network" && kind != "cost" {
 		return ""
 	}
-	return "; --require of run takes no network: which networks there are to choose from is for the policy and the configuration to say"
+	return "; --require of run takes no network: the policy and the configuration say which networks there are to choose from"
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -123,7 +123,7 @@ func (a *app) runCommand() *cobra.Command {
 				return usageError{err}
 			}
 			if own := misplaced(args[1:]); own != "" {
-				a.complain(fmt.Errorf("run: %s stands behind %s, so it is an argument of that; what is for mammactl comes before the program", own, args[0]))
+				a.complain(fmt.Errorf("run: %s comes after %s, so it is an argument of that program; options of mammactl come before the program", own, args[0]))
 			}
 			status, err := 0, error(nil)
 			if file != "" {

@@ -52,7 +52,7 @@ func (a *app) detachScopes(ctx context.Context, c *control.Client, dir string) e
 		found, err := pins.Detach(dir)
 		switch {
 		case errors.Is(err, pins.ErrInUse):
-			return fmt.Errorf("%w: name its control socket by --control", err)
+			return fmt.Errorf("%w: name its control socket with --control", err)
 		case err != nil:
 			return err
 		case found:

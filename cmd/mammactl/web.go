@@ -25,13 +25,13 @@ link to it: the networks with what they did in the last ten minutes, decisions a
 are made, with the candidates that the policy compared, budgets, programs, scopes,
 Multipath TCP, and what doctor finds.
 
-The page is at 127.0.0.1, at a port that is free or the one given by --port. The link
+The page is at 127.0.0.1, at a port that is free or the one given with --port. The link
 has a token: whoever has the link sees what you may see. Nothing is changed from the
 page unless --allow-changes is given: then it can set and reload, if you may.
 
---open opens the page in your browser by xdg-open, without a word of the token in the
-list of processes. To look from elsewhere, forward the port: ssh -L 8080:127.0.0.1:8080
-HOST mammactl web --port 8080.
+--open opens the page in your browser by xdg-open, in such a way that the list of
+processes does not show the token. To look from elsewhere, forward the port:
+ssh -L 8080:127.0.0.1:8080 HOST mammactl web --port 8080.
 
 The page waits for a mamma that is not there, as when it is started anew.`
 
@@ -78,7 +78,7 @@ func listenWeb(port uint16, handed uint, o web.Options) (*web.Server, error) {
 	}
 	file := os.NewFile(uintptr(handed), "listener")
 	if file == nil {
-		return nil, fmt.Errorf("%d is no descriptor", handed)
+		return nil, fmt.Errorf("%d is not a descriptor", handed)
 	}
 	l, err := net.FileListener(file)
 	_ = file.Close() // l has one of its own

@@ -40,7 +40,7 @@ func wide() *fake {
 	return f
 }
 
-// elsewhere are the commands whose output other tests look at, or which is no table.
+// elsewhere are the commands whose output other tests look at, or which is not a table.
 var elsewhere = map[string]string{
 	"doctor": "TestDoctorFits", "watch": "TestScreenFits, TestLinesFit", "replay": "TestWidth of package replay",
 	"get": "TestGetLines", "hosts dump": "a file, which is not folded", "run": "the program's own output", "web": "a link, which people copy",
