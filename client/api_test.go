@@ -25,7 +25,7 @@ func TestPublicAPI(t *testing.T) {
 	for _, p := range public {
 		paths = append(paths, module+p)
 	}
-	paths = append(paths, module+"/internal/wire") // this one is no API; the test must find something in it
+	paths = append(paths, module+"/internal/wire") // this one is not an API; the test must find something in it
 	config := &packages.Config{Context: t.Context(), Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps | packages.NeedExportFile}
 	loaded, err := packages.Load(config, paths...)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	maxIdleLinks = 8 // for more requests at once, connections are opened and closed again
 
 	// The first pause is as short as the daemon's measurement interval, because one
-	// late answer on a busy host is no outage. A daemon that hangs still costs next to
+	// late answer on a busy host is not an outage. A daemon that hangs still costs next to
 	// nothing soon, because the pause doubles.
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = time.Minute
@@ -76,8 +76,9 @@ type Daemon struct {
 	// for further connections of the same kind; the manager says for how long, for how
 	// many, and for which ones. 0 means 1024. A negative value means none, so that the
 	// manager is asked about each connection. Connections by leases are reported
-	// together, within a second. Leases end the moment that a network fails or returns,
-	// routes change, or the manager is reloaded or gone.
+	// together, once a second. Leases end as soon as the manager sees that a network has
+	// failed or returned or that routes have changed, when it is reloaded, and a tenth of
+	// a second after it is gone at the latest.
 	MaxLeases int
 
 	connect func(context.Context) (net.Conn, error) // tests replace it; nil: dialDaemon
@@ -192,7 +193,7 @@ type question struct {
 	// answers, which may take long. If it is nil, no daemon does.
 	resolves func(f wire.Features) bool
 	key      *spareKey // says which later question a late answer may serve; nil: none
-	// more are sent behind request, in one piece with it, to a daemon that takes reports.
+	// more are sent after request, in one piece with it, to a daemon that takes reports.
 	// Their answers are read and dropped. They are few and short.
 	more []*wire.Message
 }

@@ -49,7 +49,7 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 	var members []wire.SetMember
 	for i, conn := range idle {
 		if info, ok := InfoOf(conn); ok && t.permitsConn(&info) {
-			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // to the original's daemon, 0 is no socket
+			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // to the original's daemon, 0 is not a socket
 		}
 	}
 	p, err := d.daemon().decide(ctx, t, len(members) > 0, members)

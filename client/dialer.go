@@ -90,8 +90,9 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 // The connection has the methods of *net.TCPConn or *net.UDPConn, and InfoOf tells what
 // was decided for it.
 //
-// If the manager was asked and the dial fails, the error is a *DialError that lists
-// every attempt. Otherwise the error is net.Dialer's.
+// If the manager has decided about the dial, or no network is permitted, the error is a
+// *DialError that lists every attempt. Otherwise it is net.Dialer's, or says what is wrong
+// with the arguments.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	begun := time.Now()
 	ctx, cancel := d.limit(ctx, begun)

@@ -56,7 +56,7 @@ func (l *link) close() {
 }
 
 // hello finds out what kind of daemon answers. It sends the action of an error answer,
-// which is no request. Every daemon answers that it does not know this request, without
+// which is not a request. Every daemon answers that it does not know this request, without
 // asking its policy. A daemon with extensions announces them in that answer.
 func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	var ans wire.Message
@@ -69,7 +69,7 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// exchange sends req, and more behind it, and reads the answers into ans, of which the last
+// exchange sends req, and more after it, and reads the answers into ans, of which the last
 // one stays. After an error the caller must call giveUp.
 //
 // All requests together must be short, so that the daemon, which answers the first one

@@ -225,7 +225,7 @@ func TestSetOperations(t *testing.T) {
 		t.Error(err)
 	}
 	if err := c.Close(); err == nil {
-		t.Error("closing again is no error")
+		t.Error("closing again gives no error")
 	}
 	mustConnect(t, p, t.Context(), "tcp", address, false) // c is in no set any more
 }

@@ -10,8 +10,8 @@ import (
 
 const (
 	// reportDelay is how long reports wait that nobody needs at once, so that several
-	// are sent together. A report costs both processes as much as a decision. Sent at
-	// once, it would delay the first bytes on the new connection.
+	// are sent together. A report that is sent alone costs both processes as much as a
+	// decision. Sent at once, it would delay the first bytes on the new connection.
 	reportDelay = 20 * time.Millisecond
 	// maxReports is how many reports may wait; further ones are dropped. At half of it
 	// the delay is cut short.
@@ -68,7 +68,7 @@ const flushOriginal = 16 * time.Second
 // Flush sends the reports that wait. It returns when the daemon has them, or with the
 // error of ctx. A program that ends right after it has connected should call Flush or
 // Close, so that the manager learns of the result. Reports that the daemon does not take
-// in time are lost, which is no error.
+// in time are lost, which is not an error.
 //
 // For the daemon of the Socket Intents prototype, Flush also waits for the answers to
 // earlier requests, although nobody needs them any more. A program that ends closes its

@@ -17,7 +17,8 @@ import (
 // Preference says how much something is wanted (RFC 9622, section 6.2).
 type Preference int8
 
-// The preferences, from not at all to always. The zero value is NoPreference.
+// The preferences, from the strongest against to the strongest for. The zero value is
+// NoPreference.
 const (
 	Prohibit     Preference = -2 // rather no connection than one with it
 	Avoid        Preference = -1 // only after others
@@ -321,8 +322,8 @@ func (p SelectionProperties) permits(at site) error {
 }
 
 // is tells whether rule r, which requires or prohibits, is about the site, and whether
-// the client knows that. A site that the manager vouches for meets every requirement
-// and no prohibition.
+// the client knows that. As to names and costs, a site that the manager vouches for meets
+// every requirement and no prohibition.
 func (at site) is(r rule) (is, known bool) {
 	switch {
 	case r.kind == wire.ByInterface:

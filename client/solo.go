@@ -6,7 +6,7 @@ import (
 )
 
 // solo drives the race in the caller's goroutine as long as only one task is under
-// way. Nearly all races never have a second one. Without goroutines no thread must be
+// way. Nearly all races never have a second one. Without goroutines no thread has to be
 // woken, which saves some tens of microseconds on a busy host.
 func (d *driver) solo(ctx context.Context, cancel context.CancelFunc) outcome {
 	for ctx.Err() == nil {

@@ -19,15 +19,16 @@ const (
 
 // Watch yields the networks now and each time that they have changed, as Networks returns
 // them: when one appears or goes, fails or recovers, becomes metered or free, has other
-// addresses, or becomes better than another one for the intents. That some figure is a
-// new one is no change, unless every is above zero: then the networks come at least that
-// often. Less than 100 ms is 100 ms.
+// addresses, or becomes better than another one for the intents. New figures alone are no
+// reason. If every is above zero, the networks also come with new figures, at least that
+// often; less than 100 ms counts as 100 ms.
 //
-// The loop's body may take its time: then what comes next is the latest state, and
-// states that were there meanwhile only are left out.
+// The loop's body may take its time. What comes next is then the latest state; states that
+// have passed meanwhile are left out.
 //
 // Watch yields an error once when the manager is not there or goes away, and the networks
-// again when it is back. It ends when ctx does.
+// again when it is back. It ends when ctx does. If network is not one that the manager
+// decides about, it ends with an error at once.
 func (d *Dialer) Watch(ctx context.Context, network string, every time.Duration) iter.Seq2[[]Network, error] {
 	return d.watch(ctx, network, every, destination{})
 }

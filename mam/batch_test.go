@@ -14,7 +14,7 @@ func TestRequestsInOnePiece(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		asked  []wire.Action
-		before string // what is sent behind them, of a request that is not whole
+		before string // what is sent after them, of a request that is not whole
 		first  int    // answers in the first piece
 	}{
 		{"one report", []wire.Action{report}, "", 1},
@@ -23,7 +23,7 @@ func TestRequestsInOnePiece(t *testing.T) {
 		{"a report before a request", []wire.Action{report, report, connect}, "", 2},
 		{"a report between requests", []wire.Action{connect, report, report}, "", 1},
 		{"a report before a request for the networks", []wire.Action{report, networks}, "", 1},
-		{"reports around what is no request", []wire.Action{report, report, wire.ActionErrorUnknownRequest, report}, "", 2},
+		{"reports around what is not a request", []wire.Action{report, report, wire.ActionErrorUnknownRequest, report}, "", 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := start(t, host(sampling), Options{}).dial(t)
@@ -60,7 +60,7 @@ func TestRequestsInOnePiece(t *testing.T) {
 	}
 }
 
-// A client that sends reports and goes away, or sends something without sense behind them,
+// A client that sends reports and goes away, or sends something without sense after them,
 // has its answers all the same.
 func TestReportsBeforeTheEnd(t *testing.T) {
 	for _, tt := range []struct{ name, behind string }{

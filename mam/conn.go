@@ -28,7 +28,7 @@ type conn struct {
 
 	msg      wire.Message  // the current request as received, later its answer
 	features wire.Features // announced by the client with the current request
-	out      []byte        // the answer, encoded, behind those that are held back
+	out      []byte        // the answer, encoded, after those that are held back
 	held     int           // length of the answers at the start of out that are held back
 	rest     []byte        // the part of out that is not written yet
 	raw      syscall.RawConn
@@ -413,7 +413,7 @@ func (c *conn) send() (goOn bool) {
 	var err error
 	c.out, err = msg.Append(c.out[:c.held])
 	if errors.Is(err, wire.ErrTooLong) && len(msg.Context.Result) > 1 {
-		// The answer is too long. The addresses behind the first one are dropped first,
+		// The answer is too long. The addresses after the first one are dropped first,
 		// because clients need them least.
 		msg.Context.Result = msg.Context.Result[:1]
 		c.out, err = msg.Append(c.out[:c.held])

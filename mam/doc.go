@@ -60,9 +60,9 @@
 //
 // A View holds the prefixes with all that is known of them, the policy and the
 // resolvers. It never changes; measurements, network changes and a reloaded
-// configuration publish a new one. Nothing on the walk waits for a measurement,
-// a log file, the resolver of another prefix, or another client, but for the
-// policy's turn.
+// configuration publish a new one. Nothing on the walk waits for a measurement
+// or a log file. It waits for another client only while that one has the policy's turn.
+// A name delays only the connection that asked for it.
 //
 // # Leases
 //

@@ -54,7 +54,7 @@ func (m *Manager) revoke() {
 }
 
 // LeasedConnections tells how many connections clients have made by leases, without a
-// request each. Clients report them late, so the number may lag behind.
+// request each. Clients report them late, so the number may lag.
 func (m *Manager) LeasedConnections() uint64 { return m.leases.uses.Load() }
 
 // changes says which leases end when a new View replaces the one before.
@@ -245,7 +245,7 @@ func (v *View) generation(p *policy.Prefix) wire.Generation {
 }
 
 // leased counts the connections that the client says it made by leases. A client may
-// claim anything; only its own decisions are changed by that.
+// claim anything. That changes only decisions of its own user, and the count for people.
 func (c *conn) leased() {
 	list := c.msg.Leased
 	now := time.Now()

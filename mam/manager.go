@@ -34,15 +34,16 @@ type Options struct {
 	// Trace logs every decoded request and answer of the request sockets, at debug
 	// level. Messages name the destinations of clients, so the log is private.
 	Trace bool
-	// OnDecision is called for every decision that is sent to a client. The call is on
-	// the request path, so it must return at once. It must not keep the pointer to the
-	// record. May be nil.
+	// OnDecision is called for every decision that is remembered: those that clients are
+	// told, and those that Remember is given. The call is on the request path, so it must
+	// return at once. It must not keep the pointer to the record. May be nil.
 	OnDecision func(*Record)
-	// OnCall is called after every call of the policy, with the question and the
-	// decision, even if the decision turns out to be unusable. One request may need
-	// several calls. The next call of the policy waits until OnCall returns, so OnCall
-	// sees them in order. It must return at once, and may keep pointers to prefixes
-	// only. May be nil.
+	// OnCall is called after every call in which the policy in charge has decided about a
+	// request, with the question and the decision, even if the decision turns out to be
+	// unusable. A call that panics has decided nothing. One request may need several
+	// calls. The next call of the policy waits until OnCall returns, so OnCall sees them
+	// in order. It must return at once, and may keep pointers to prefixes only. May be
+	// nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
 	// OnTransfer is called when a client has reported how a transfer went, before the
 	// policy is told. policyName is that of the policy that decided about it. Its Token is

@@ -15,8 +15,8 @@ func (m *Manager) Measured(now time.Time) {
 }
 
 // observe waits for the policy's turn and calls tell, if the policy implements O. An
-// error is not returned: a failing policy is out of service, and the next decision says
-// so.
+// error is not returned. A policy that is stuck is out of service from then on, and the
+// next decision says so. One that panics is logged, and asked again.
 func observe[O any](m *Manager, v *View, tell func(O)) {
 	if v == nil || v.Runner == nil {
 		return

@@ -36,9 +36,8 @@ func (m *Manager) PlainDials() PlainDials {
 	return m.plain.count
 }
 
-// plainDials counts the plain dials that the client tells of in its request. These
-// counters are the only trace of them: a dial without the manager succeeds, so nobody
-// complains.
+// plainDials counts and logs the plain dials that the client tells of in its request.
+// Nothing else shows them: a dial without the manager succeeds, so nobody complains.
 func (c *conn) plainDials() {
 	p := c.msg.PlainDials
 	c.msg.PlainDials = nil

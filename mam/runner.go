@@ -68,7 +68,7 @@ func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
 
 // Decider says which policy made a decision. A policy that was made again, as at a
 // reload, is another one: it does not know the tokens of the one before. The zero value
-// is no policy. Deciders can be compared, and do not keep a policy in memory.
+// stands for no policy. Deciders can be compared, and do not keep a policy in memory.
 type Decider struct{ runner weak.Pointer[Runner] }
 
 // Decider identifies the policy of r.

@@ -96,8 +96,8 @@ func (s *selection) rank(p *policy.Prefix) (n int) {
 	return n
 }
 
-// permitted returns v with only those prefixes that s permits. With the other prefixes
-// gone, no default or stand-in can be one of them.
+// permitted returns v with only those prefixes that s permits. As the others are not in
+// it, none of them can become the default or a stand-in.
 func (v *View) permitted(s *selection) *View {
 	w := *v
 	w.Prefixes = nil
@@ -231,8 +231,8 @@ func (rq *request) prefer(s *selection) {
 	d.Prefix, d.Alternates = list[0], list[1:]
 }
 
-// toItself tells whether the destination is this host itself. No managed network leads
-// there, so none can be required or prohibited.
+// toItself tells whether the destination is this host itself, by a loopback address or
+// name. No network leads there, so none can be required or prohibited.
 func (rq *request) toItself() bool {
 	host := strings.ToLower(strings.TrimSuffix(rq.asked.Host, "."))
 	if rq.asked.Remote.IsValid() {

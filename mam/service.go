@@ -90,7 +90,7 @@ func (rq *request) checkName(c *wire.Context, s *services) error {
 	case c.Hostname == "" && c.Service == "" && !c.EmptyService:
 		return errors.New("neither a name nor a service")
 	case c.Hostname != "" && h.Flags&aiNumericHost != 0 && !literal:
-		return fmt.Errorf("%q is no address, and nothing else is wanted", rq.asked.Host)
+		return fmt.Errorf("%q is not an address, and nothing else is wanted", rq.asked.Host)
 	case h.Flags&aiAddrConfig != 0 && !rq.view.configured(rq.asked.Network.Family):
 		return fmt.Errorf("this host has no %v address", rq.asked.Network.Family)
 	}

@@ -123,7 +123,7 @@ func TestServicesFileTooLong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "services")
 	text := "first 79/tcp\n"
 	text += strings.Repeat("#", maxServices-len(text)-len("\nhttp 80")) + "\nhttp 8080/tcp\nlast 81/tcp\n"
-	// The bound is behind the line that begins with "http 80", and then within its port.
+	// The bound is after the line that begins with "http 80", and then within its port.
 	for _, more := range []string{"", "x"} {
 		if err := os.WriteFile(file, []byte("#"+more+"\n"+text), 0o600); err != nil {
 			t.Fatal(err)

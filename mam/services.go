@@ -87,7 +87,7 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 }
 
 // number reads a port as strtol(3) reads numbers: blanks, a sign and zeros may stand
-// before the digits, and nothing behind them. A number out of range is refused, unlike
+// before the digits, and nothing after them. A number out of range is refused, unlike
 // in the original's library, which cuts a number to 32 bits.
 func number(service string) (port uint16, ok bool) {
 	rest := strings.TrimLeft(service, " \t\n\v\f\r")

@@ -29,8 +29,8 @@ type MultipathConn struct {
 
 // ChooseSubflows asks the policy which subflows c should have besides its first.
 // Answers without sense, such as prefixes that cannot be used, are dropped. An error
-// means that the policy could not be asked. The caller should then add no subflow,
-// since the policy might have forbidden it.
+// means that the policy could not be asked, or panicked. The caller should then add no
+// subflow, since the policy might have forbidden it.
 func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subflow, error) {
 	v := m.view.Load()
 	r := v.subflowRequest(c, now)
@@ -136,7 +136,8 @@ func checkSubflows(r *policy.SubflowRequest, chosen []policy.Subflow) []policy.S
 
 const (
 	// matchReported is the greatest age of a decision that is matched by a reported
-	// local port. A dial may take minutes, and the kernel reuses a port only later.
+	// local port. A dial may take minutes. The port may be in use again by then, but
+	// hardly by the same user to the same destination.
 	matchReported = 5 * time.Minute
 	// matchSilent is the greatest age of a decision that is matched by addresses alone.
 	// It is short because most clients connect within milliseconds.

@@ -147,8 +147,8 @@ type Fact struct {
 type View struct {
 	Time time.Time
 	// Epoch changes with the host's networks and the configuration. Two Views of one
-	// Epoch differ only in measurements and health, so that leases may outlive the
-	// change.
+	// Epoch differ only in measurements, health, NoMultipath and what is shown to people,
+	// so that leases may outlive the change.
 	Epoch uint64
 	// Prefixes are the managed prefixes, usable or not, in prefix-list order.
 	Prefixes []*policy.Prefix
@@ -208,8 +208,8 @@ type View struct {
 	// Told is what services of the host say about prefixes. It is shown to people.
 	Told map[policy.PrefixID]Told
 	// NameServers lists, by address of a name server, the prefixes that use this
-	// server. Traffic to the server's DNS ports must leave by one of them, because an
-	// access network's server answers only its own customers.
+	// server. Traffic to the server's DNS ports leaves by one of them if one can be
+	// used, because an access network's server answers only its own customers.
 	NameServers map[netip.Addr][]policy.PrefixID
 
 	// usable lists the prefixes that are not down, by family. offered is usable,
@@ -313,7 +313,7 @@ const (
 )
 
 // serving returns the usable prefixes that use dst as their name server. It returns nil
-// if dst is no name server or port no port of DNS.
+// if dst is not a name server, or port is not one of DNS.
 func (v *View) serving(f policy.Family, dst netip.Addr, port uint16, reach Reach) []*policy.Prefix {
 	ids := v.NameServers[dst]
 	if len(ids) == 0 || port != portDNS && port != portDNSOverTLS {

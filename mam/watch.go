@@ -30,7 +30,7 @@ type stateChanges struct {
 	changed chan struct{} // closed at the next change; nil: nobody waits
 }
 
-// enter counts somebody who is going to wait, leave one who does no more.
+// enter counts somebody who is going to wait, and leave counts them off again.
 func (c *stateChanges) enter() { c.count(1) }
 func (c *stateChanges) leave() { c.count(-1) }
 
@@ -51,7 +51,7 @@ func (c *stateChanges) next() <-chan struct{} {
 	return c.changed
 }
 
-// published looks what v changes, if somebody waits for it.
+// published looks at what v changes, if somebody waits for a change.
 func (c *stateChanges) published(v *View) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +85,8 @@ type watch struct {
 	done   chan struct{} // closed when nothing more is done
 }
 
-// networks answers a request for the networks: now, if what the client knows is not so
-// any more, else once that is so. Until then the connection is read on, for its end.
+// networks answers a request for the networks as soon as what the client knows of them is
+// no longer true, which may be now. Until then the connection is read, to notice its end.
 func (c *conn) networks(now time.Time) (goOn bool) {
 	msg := &c.msg
 	if len(msg.Context.Hostname) > maxName || len(msg.Context.Service) > maxName {
@@ -108,8 +108,8 @@ func (c *conn) networks(now time.Time) (goOn bool) {
 	return true
 }
 
-// unwatch ends a request that waits, because there is a further one, which comes after
-// its answer, or the connection has ended.
+// unwatch ends a request that waits. With answer set, a further request has come, and
+// this one is answered before it. Otherwise the connection has ended.
 func (c *conn) unwatch(answer bool) {
 	if c.watch == nil {
 		return

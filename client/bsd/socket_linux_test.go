@@ -483,7 +483,7 @@ func TestSockaddrZone(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := sockaddr(netip.MustParseAddrPort("[fe80::1%nonsense]:80")); err == nil {
-		t.Error("a zone that is no interface")
+		t.Error("a zone that is not an interface")
 	}
 	if got := sockAddr(netip.MustParseAddrPort("[fe80::1%lo]:80")); got.AddrPort.Addr().Zone() != "" {
 		t.Errorf("%v cannot travel", got)

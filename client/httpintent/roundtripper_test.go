@@ -87,7 +87,7 @@ func TestBodyIsClosed(t *testing.T) {
 	}
 	b := watch(strings.NewReader(""))
 	if _, err := tr.RoundTrip(&http.Request{Body: b}); err == nil { //nolint:bodyclose // there is none
-		t.Error("a request without anything is no error")
+		t.Error("a request without anything gives no error")
 	}
 	b.wait(t)
 }

@@ -14,7 +14,7 @@ import (
 
 // attachments tells what each prefix's interface is attached to, and since when: the access
 // point or the modem's operator, as services say, else the gateway by its link-layer
-// address. It is not safe for concurrent use, forget and run apart.
+// address. It is not safe for concurrent use, apart from run and save.
 type attachments struct {
 	log    *slog.Logger
 	file   string
@@ -112,7 +112,8 @@ func (a *attachments) resumed() { a.at = map[policy.PrefixID]attached{} }
 // saveInterval is between two writings of what was measured.
 const saveInterval = 5 * time.Minute
 
-// run writes what was measured now and then; the end is written by save.
+// run writes what was measured at intervals until ctx ends. What was measured last is
+// left to save.
 func (a *attachments) run(ctx context.Context) error {
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()

@@ -109,8 +109,8 @@ func (c *current) run(ctx context.Context) error {
 }
 
 // follow renews the whole state if something has changed that decisions depend on: the
-// host's networks, their name servers, or facts about them. Otherwise it only publishes
-// what people are shown.
+// host's networks, their name servers, or facts about them. If only facts for people have
+// changed, it publishes these. If nothing has, it does nothing.
 func (c *current) follow(changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +169,8 @@ func (c *current) renewLocked() *mam.View {
 	return view
 }
 
-// resumed has nothing counted that was known before the host slept, until it is seen again.
+// resumed is for when the host has slept. What was known before counts again only once it
+// has been seen again.
 func (c *current) resumed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -296,7 +296,8 @@ func (d *Daemon) leased(r *mam.Record, uses uint32) {
 	d.metrics.Leased(r, uses)
 }
 
-// reported takes each report of a client. It must return at once.
+// reported takes each report of a client. It is called on the request path, so it must be
+// quick.
 func (d *Daemon) reported(rec mam.Record) {
 	d.metrics.Reported(&rec)
 	d.census.Reported(&rec)
@@ -304,7 +305,7 @@ func (d *Daemon) reported(rec mam.Record) {
 	d.health.reported(rec)
 }
 
-// flow takes what a client reports of datagrams of its own. It must return at once.
+// flow takes what a client reports of datagrams of its own. It, too, must be quick.
 func (d *Daemon) flow(f *mam.FlowReport) {
 	d.flows.Add(f.App.UID, &pathstat.FlowReport{
 		Over: f.Over, Remote: f.Remote.Addr(), Port: f.Local.Port(), RTT: f.RTT, RTTVar: f.Var, Sent: f.Sent, Lost: f.Lost, Last: f.Last,
@@ -342,7 +343,7 @@ func (d *Daemon) state() control.State {
 }
 
 // Run serves clients until ctx ends or something fails for good. The error is nil after
-// an orderly end. Sockets and FIFO are removed in both cases.
+// an orderly end. Sockets and FIFO that it has made are removed in both cases.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	defer d.close()
 	cfg := d.begun

@@ -18,8 +18,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// paths keeps the MPTCP path manager informed about published Views. Methods but
-// published are safe for concurrent use.
+// paths keeps the MPTCP path manager informed about published Views. Calls of published
+// must not overlap, nor must those of look. The other methods are safe for concurrent use.
 type paths struct {
 	log     *slog.Logger
 	manager atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed

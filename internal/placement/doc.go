@@ -1,7 +1,7 @@
 // Package placement places the connections of an unchanged program. It starts the
 // program under a seccomp filter (package notify). Before the kernel carries out a
-// connect, it binds the socket to the network that the Multi Access Manager chooses.
-// Data never passes through it.
+// connect, a supervisor binds the socket to the network that the Multi Access Manager
+// chooses. The data of connections never passes through the supervisor.
 //
 // Four processes take part. The front is the command that a shell has started. It is in
 // the shell's job, passes signals on, and ends like the program. The supervisor answers
@@ -14,6 +14,6 @@
 // a process's sockets.
 //
 // Placement is best effort. If it fails, the program's call goes on as it would without
-// placement; with Options.Require the call is refused instead. Placement is no sandbox:
+// placement; with Options.Require the call is refused instead. Placement is not a sandbox:
 // a program can get around it on purpose.
 package placement

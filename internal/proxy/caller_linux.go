@@ -95,7 +95,7 @@ type senders struct {
 	conn *sockdiag.Conn // nil: none is open
 }
 
-// portOwner is a socket that was found to have a port, beside no socket of another user.
+// portOwner is a socket that was found to have a port that no socket of another user has.
 type portOwner struct {
 	from   netip.AddrPort
 	cookie uint64
@@ -180,9 +180,9 @@ func (s *senders) close() {
 	}
 }
 
-// onlyOwner returns the user whose are all sockets of a list that can send from an
-// address. The kernel names only the one that would get an answer, which another user's
-// connected socket is not, though it has sent.
+// onlyOwner returns the user to whom all those sockets of a list belong that can send from
+// an address. To ask the kernel about the address is not enough: it names only the socket
+// that would get an answer, and another user's connected socket may have sent.
 func onlyOwner(list []sockdiag.Bound, from netip.AddrPort) (uid uint32, err error) {
 	found := false
 	for _, s := range list {

@@ -336,8 +336,8 @@ func (p *Proxy) leaveLocked(hurry <-chan struct{}) {
 }
 
 // Beat tells the service manager at every interval that the proxy is alive, until
-// done is closed. Before it does, it takes the locks that every request takes: a
-// proxy that hangs on one of them sends no sign of life and is restarted.
+// done is closed. Before it does, it takes locks that requests take, too: a proxy that
+// hangs on one of them sends no sign of life and is restarted.
 func (p *Proxy) Beat(every time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

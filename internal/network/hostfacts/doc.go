@@ -4,8 +4,9 @@
 // decides what the facts mean for a decision.
 //
 // A Watcher asks each service when the service appears, and whenever a signal hints at
-// a change. The content of signals is never believed. Answers are read into exact
-// types, with bounds on each text and list; a field that differs from its specification
-// counts as unknown. Two kinds of messages are dropped before they are decoded: those
-// of anybody else on the bus, and those that are too large.
+// a change. Two things are believed from signals alone: from the bus, who owns a name, and
+// from logind, that the host wakes. Answers are read into exact types, with bounds on each
+// text and list; a field that differs from its specification counts as unknown. Two kinds
+// of messages are dropped before they are decoded: those of anybody else on the bus, and
+// those that are too large.
 package hostfacts

@@ -58,7 +58,7 @@ type Link struct {
 
 // Wifi is an access point and its reception.
 type Wifi struct {
-	SSID    string // without bytes that are no text
+	SSID    string // without bytes that are not text
 	BSSID   string // address of the access point
 	Signal  int    // percent
 	BitRate uint64 // bits per second; 0: unknown

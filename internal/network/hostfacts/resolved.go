@@ -141,7 +141,7 @@ func linkDomains(manager props) (out map[int][]Domain, roots map[int]bool) {
 }
 
 // domainName returns a domain in lower case and without its final dot. It returns ""
-// for the root, and for a text that is no name (RFC 1035 section 2.3.4: labels of at
+// for the root, and for a text that is not a name (RFC 1035 section 2.3.4: labels of at
 // most 63 bytes, names of 253).
 func domainName(name string) string {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))

@@ -63,13 +63,13 @@ type service struct {
 	// looks tells whether to ask it at intervals, too. nil: it signals everything.
 	looks func() bool
 	poked chan struct{}
-	// every tells that each of its signals is taken in; else none is while it is to be
-	// asked anyway.
+	// every tells that each of its signals is taken in. Without it, signals are passed over
+	// while the service is to be asked anyway.
 	every bool
 	// concerns tells whether a signal hints at a change that matters.
 	concerns func(*dbus.Signal) bool
-	// read asks the owner of the name. hinted tells that something may have changed which
-	// is signalled; otherwise this is a look at what is not.
+	// read asks the owner of the name. With hinted, something may have changed of what
+	// signals tell; without it, this is a look at what they do not tell.
 	read func(ctx context.Context, b *bus, owner string, hinted bool) error
 	// gone removes the service from the facts.
 	gone func()

@@ -8,5 +8,7 @@
 // from the answers for several different destinations. A [Reacher] tells which
 // interfaces lead to a destination, and remembers the answers.
 //
-// No other package of this repository concludes from routes where packets go.
+// Where packets to a destination go is asked here, and concluded from routes nowhere.
+// Other packages look at routes and rules for what cannot be asked, such as which link is
+// a VPN, and where rules of ours have to stand.
 package oracle

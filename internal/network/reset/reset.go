@@ -4,10 +4,10 @@
 // or for ever while it is not.
 //
 // A connection is ended only if nothing speaks for it. These are left alone: connections
-// that have heard from their peer since the network is down, until they are silent for a
-// while, those to this host, those to
-// neighbours while the link works, and subflows of Multipath TCP. The latter move by
-// themselves. If such a subflow is the only one, the program would not be told.
+// that have heard from their peer since the network went down, until they have been silent
+// for a while; those to this host; those to neighbours while the link works; and subflows
+// of Multipath TCP. The latter move by themselves. If such a subflow is the only one, the
+// program would not be told.
 package reset
 
 import (
@@ -38,9 +38,9 @@ const (
 	again = 30 * time.Second
 	// gone is how long a network is remembered after it has left the host.
 	gone = 2 * time.Minute
-	// relook is how long after its last sign of life a connection is looked at again that was
-	// spared because it had one. It has fallen silent by then, if the network is down for it,
-	// too.
+	// relook is how long after its last sign of life a connection is looked at again, if it
+	// was spared because of that. By then it has fallen silent, if the network is down for
+	// it, too.
 	relook = 30 * time.Second
 )
 
