@@ -132,7 +132,7 @@ func TestVersionsSort(t *testing.T) {
 	}
 	for _, p := range packs {
 		if strings.Contains(p, "-") {
-			t.Errorf("%s is no version of an rpm", p)
+			t.Errorf("%s is not a version of an rpm", p)
 		}
 	}
 	before := map[string]func(a, b string) bool{

@@ -38,7 +38,7 @@ func parse(t *testing.T, name string) map[string]settings {
 		default:
 			key, value, ok := strings.Cut(l, "=")
 			if !ok || section == nil || strings.TrimSpace(key) != key {
-				t.Fatalf("%s:%d: %q is no setting", name, n, l)
+				t.Fatalf("%s:%d: %q is not a setting", name, n, l)
 			}
 			section[key] = append(section[key], value)
 		}

@@ -132,7 +132,7 @@ func (o Option) parseAmount(text string) (int64, error) {
 	}
 	if rate, wrong := ParseRate(positive); wrong == nil {
 		bits := Option.FormatValue(OptBitrate, int64(math.Round(min(rate*8, math.MaxInt64/2))))
-		return 0, fmt.Errorf("%q has a unit, which this intent has not: write a number, such as %s if it is read in bits per second, as the policies of mamma do", text, bits)
+		return 0, fmt.Errorf("%q has a unit, which this intent does not have: write a number, such as %s if it is read in bits per second, as the policies of mamma do", text, bits)
 	}
 	return 0, fmt.Errorf("%q is not a number such as 10000000 or 10M; the policies of mamma read it in bits per second", text)
 }

@@ -109,7 +109,7 @@ func decimal(text string) bool {
 
 // ParseDuration reads a duration as time.ParseDuration does, such as "250ms",
 // "90s" or "1h30m", with one more unit: "d" is a day of 24 hours and comes first,
-// as in "7d" or "1d12h". Blanks may stand before and behind units, as in "5 s" or
+// as in "7d" or "1d12h". Blanks may stand before and after units, as in "5 s" or
 // "1h 30m". Configuration files, flags, SOCKS user names, policies
 // and mammactl all read durations with it. A number without a unit is one of seconds, as
 // for sleep(1) and systemd.time(7).

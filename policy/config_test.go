@@ -272,7 +272,7 @@ func TestCheckPrefixes(t *testing.T) {
 		{"metrics with their units", constants("srtt_minimum_recent", "20ms", "download_rate_max_recent", "10Mbit/s", "download_counter", "5GB"), false, ""},
 		{"metric with another's unit", in(`prefix "10.0.0.0/8"`, constants("srtt_minimum_recent", "20MB")), false, `f:1,3: srtt_minimum_recent in prefix "10.0.0.0/8" must be a number of milliseconds, or a duration such as "20ms"; "20MB" is an amount of data`},
 		{"metric with a unit of its own", in(`prefix "10.0.0.0/8"`, constants("tx_rate", "54Mbit/s")), false, `f:1,3: tx_rate in prefix "10.0.0.0/8" must be a number (Mbit/s), not "54Mbit/s"`},
-		{"metric that is no number", in(`prefix "10.0.0.0/8"`, constants("min_srtt", "fast")), false, `f:1,3: min_srtt in prefix "10.0.0.0/8" must be a number, not "fast"`},
+		{"metric that is not a number", in(`prefix "10.0.0.0/8"`, constants("min_srtt", "fast")), false, `f:1,3: min_srtt in prefix "10.0.0.0/8" must be a number, not "fast"`},
 		{"unknown", in(`interface "*"`, constants("categry", "query")), false, `f:1,3: unknown setting "categry" in interface "*"; known: category, min_srtt, minfilesize`},
 		{"unknown, lenient", constants("categry", "query"), true, ""},
 		{

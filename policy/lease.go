@@ -8,7 +8,7 @@ import (
 
 // Lease says that a Decision also holds for further requests, for which ones, and for
 // how long. A client that understands leases then makes further connections of the same
-// kind without asking, and reports them later, together. The zero value is no lease.
+// kind without asking, and reports them later, together. The zero value means no lease.
 //
 // A lease is for requests that agree in all of these: the client, the destination and
 // port, the transport, the networks with idle connections, and the intents. Ignored and

@@ -129,7 +129,7 @@ func TestHTTPResponsesAreNotRewritten(t *testing.T) {
 		{"no type is invented", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"},
 		{"nor a date", "HTTP/1.1 404\r\nx-B: 1\r\nX-a:2\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 404\r\nx-B: 1\r\nX-a: 2\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"},
 		{"ICY", "ICY 200 OK\r\nicy-name: radio\r\n\r\nmusic", "HTTP/1.1 200 OK\r\nicy-name: radio\r\nConnection: close\r\n\r\nmusic"},
-		{"a line that is no field", "HTTP/1.1 200 OK\r\nthis is none\r\nA: b\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nok"},
+		{"a line that is not a field", "HTTP/1.1 200 OK\r\nthis is none\r\nA: b\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nok"},
 		{"a control byte", "HTTP/1.1 200 OK\r\nA: b\x01\x7fc\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nA: b\x01\x7fc\r\nContent-Length: 2\r\n\r\nok"},
 		{"a folded line", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nA: b c\r\nContent-Length: 2\r\n\r\nok"},
 		{"LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"},

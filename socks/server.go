@@ -108,7 +108,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return fmt.Errorf("accept clients: %w", err)
 		}
 		if wait == 0 {
-			s.config.Load().Logger.Warn("cannot accept a client; trying on", "listener", l.Addr(), "err", err)
+			s.config.Load().Logger.Warn("cannot accept a client; trying again", "listener", l.Addr(), "err", err)
 		}
 		wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 		select {

@@ -91,7 +91,7 @@ func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	if ap, ok := c.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		local = ap.AddrPort().Addr().Unmap()
 	} else if _, ok := c.cfg.Rules.(SenderRules); !ok {
-		return nil, &Error{Reply: CommandNotSupported, Err: errors.New("nothing tells whose datagrams are those of a client without an address")}
+		return nil, &Error{Reply: CommandNotSupported, Err: errors.New("a client without an address cannot have an association: nothing tells which datagrams are its own")}
 	}
 	var lc net.ListenConfig
 	pc, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(local, 0).String())
@@ -226,7 +226,7 @@ func (a *association) fromClient() {
 }
 
 // readBatch waits for a datagram and reads it into b. It also reads those that are there
-// already, if they fit into b behind it. So an association holds one buffer, and not
+// already, if they fit into b after it. So an association holds one buffer, and not
 // udpBatch of them, while it waits for the rules or for the manager.
 func readBatch(pc *net.UDPConn, batch []received, b []byte) ([]received, error) {
 	for {
@@ -365,7 +365,7 @@ func (a *association) toClient(o net.PacketConn) {
 }
 
 // deliver sends a datagram to the client, unless the client never sent to its sender.
-// b holds n bytes of data behind room for a header.
+// b holds n bytes of data after room for a header.
 func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	client := a.client.Load()
 	if client == nil {

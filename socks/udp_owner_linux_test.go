@@ -77,7 +77,7 @@ func TestOwnerIsAskedForEachBatch(t *testing.T) {
 	}
 }
 
-// The datagrams of a batch lie one behind the other in one buffer. None is cut.
+// The datagrams of a batch lie one after the other in one buffer. None is cut.
 func TestBatchFitsOneBuffer(t *testing.T) {
 	const largest = 65507 // that IPv4 can carry
 	one := slices.Repeat([]int{1}, udpBatch+1)

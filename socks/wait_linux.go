@@ -71,7 +71,7 @@ func waitGone(nc net.Conn) bool {
 		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		switch {
 		case err == nil && n > 0:
-			// A reset behind the data shows here only.
+			// Only here a reset after the data shows.
 			p := []unix.PollFd{{Fd: int32(fd)}}
 			_, err = unix.Poll(p, 0)
 			gone = err == nil && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0

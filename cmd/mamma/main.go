@@ -137,7 +137,7 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	default:
 		if hint := instead(fs.Arg(0)); hint != "" {
-			return service.Usage(fmt.Errorf("%d arguments, where one configuration file is taken at most; %s", fs.NArg(), hint))
+			return service.Usage(fmt.Errorf("%d arguments, but at most one configuration file is taken; %s", fs.NArg(), hint))
 		}
 		return service.Usage(fmt.Errorf("one configuration file at most, not %d arguments", fs.NArg()))
 	}
@@ -163,7 +163,7 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // instead guesses what was meant by a word in place of a configuration file, from the
 // habits of other programs. It returns "" if a file with that name exists, or if there
-// is no guess.
+// is nothing to guess.
 func instead(word string) string {
 	if _, err := os.Lstat(word); err == nil {
 		return ""

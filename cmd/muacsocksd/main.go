@@ -84,7 +84,7 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		return config.SuggestFlag(err, fs)
 	}
 	if fs.NArg() > 0 {
-		hint := "the configuration file is given by --config"
+		hint := "the configuration file is given with --config"
 		if word := fs.Arg(0); fs.Lookup(word) != nil {
 			hint = "did you mean --" + word + "?"
 		}

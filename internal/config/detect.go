@@ -16,7 +16,7 @@ package config
 // that is
 //
 //	  not before `=`; `prefix` before an address, if there is a semicolon.
-//	- HCL: any name before `=`, `{` or a string, or with a colon behind it.    - The
+//	- HCL: any name before `=`, `{` or a string, or with a colon after it.    - The
 //
 // original: a semicolon.
 //

@@ -308,7 +308,7 @@ func numberText(n *big.Float) (string, error) {
 	}
 	f, _ := n.Float64()
 	if math.IsInf(f, 0) {
-		return "", errors.New("is no finite number")
+		return "", errors.New("is not a finite number")
 	}
 	return strconv.FormatFloat(f, 'g', -1, 64), nil
 }

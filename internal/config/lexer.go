@@ -143,7 +143,7 @@ func (l *lexer) next() token {
 	case tokenIPv4, tokenIPv6:
 		t := l.take(kind, n)
 		if _, err := netip.ParseAddr(t.text); err != nil {
-			t.problem = fmt.Sprintf("%s is no valid address", t)
+			t.problem = fmt.Sprintf("%s is not a valid address", t)
 		}
 		return t
 	}

@@ -191,7 +191,7 @@ func (m *mender) tellStray(s stray, message string) {
 	}
 }
 
-// trailing tells whether token i is a comma behind which nothing follows on its line, and
+// trailing tells whether token i is a comma after which nothing follows on its line, and
 // no value on the next one.
 func (m *mender) trailing(i int) bool {
 	if m.at(i).Type != hclsyntax.TokenComma || m.at(i+1).Type == hclsyntax.TokenIdent {
@@ -260,7 +260,7 @@ func (m *mender) braceBelow(i, j int) bool {
 	return true
 }
 
-// valueEnd is the token behind the value that begins with token i.
+// valueEnd is the token after the value that begins with token i.
 func (m *mender) valueEnd(i int) int {
 	depth := 0
 	for ; ; i++ {
@@ -370,7 +370,7 @@ func (m *mender) another(i, end int) int {
 	return end
 }
 
-// elements marks what lacks quotes in a list; token i is the first behind its bracket.
+// elements marks what lacks quotes in a list; token i is the first after its bracket.
 func (m *mender) elements(i, end int) {
 	depth := 0
 	for j := i; j < end; j++ {
@@ -412,7 +412,7 @@ func (m *mender) mark(i, from, to int) bool {
 	pos := position(m.at(i).Range)
 	pos.EndColumn = pos.Column + len([]rune(string(m.src.text[from:to])))
 	m.words[from] = word{text, pos}
-	m.overwrite(from, to, 'q') // a name, which is no constant
+	m.overwrite(from, to, 'q') // a name, which is not a constant
 	return true
 }
 
@@ -444,7 +444,7 @@ func (m *mender) label(i, brace int) {
 // truths are what other formats take for true and false, and no setting has as a text.
 var truths = map[string]string{"yes": "true", "on": "true", "no": "false", "true": "true", "false": "false"}
 
-// foreign reports a setting in the form of other files, and returns the token behind it:
+// foreign reports a setting in the form of other files, and returns the token after it:
 // "name: value", "name value", and "set name value" of the original grammar.
 func (m *mender) foreign(i int) int {
 	name, after := m.at(i), i+1

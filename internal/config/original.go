@@ -239,7 +239,7 @@ func (p *original) prefix() bool {
 	}
 	length, ok := p.integer()
 	if ok && addr.IsValid() && int(length) > addr.BitLen() {
-		p.warnf(p.tok.pos, "%d is no length of a prefix (it is ignored)", length)
+		p.warnf(p.tok.pos, "%d is not a length of a prefix (it is ignored)", length)
 	}
 	where := fmt.Sprintf("prefix %s/%s", text, p.tok.text)
 	p.advance()

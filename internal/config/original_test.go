@@ -156,7 +156,7 @@ func TestOriginalGrammar(t *testing.T) {
 				`f:1,28-33: iface "wlan 0" has no effect, as in the original; interface blocks of the HCL form have`,
 			},
 		},
-		{"strange length", `policy "p"; prefix 10.0.0.1/64 {};`, "policy p\n10.0.0.1/32\n", []string{"f:1,29-31: 64 is no length of a prefix (it is ignored)"}},
+		{"strange length", `policy "p"; prefix 10.0.0.1/64 {};`, "policy p\n10.0.0.1/32\n", []string{"f:1,29-31: 64 is not a length of a prefix (it is ignored)"}},
 
 		// These are the rows of doc/original/daemon.md 12.5 that this package accepts.
 		// The other rows are errors, in testdata/errors.

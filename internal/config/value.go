@@ -163,7 +163,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		if name, _, _ := strings.Cut(text, "@"); isInterfaceName(name) {
 			hint = fmt.Sprintf("; an interface is named by interface %q { ... }", name)
 		}
-		return netip.Prefix{}, fmt.Errorf("%q is no network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address%s", text, hint)
+		return netip.Prefix{}, fmt.Errorf("%q is not a network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address%s", text, hint)
 	}
 	return p, nil
 }
@@ -178,7 +178,7 @@ func isInterfaceName(text string) bool {
 
 func parsePattern(text string) (string, error) {
 	if _, err := path.Match(text, ""); err != nil || text == "" {
-		return "", fmt.Errorf("%q is no interface name or pattern such as \"eth0\" or \"wwan*\"", text)
+		return "", fmt.Errorf("%q is not an interface name or pattern such as \"eth0\" or \"wwan*\"", text)
 	}
 	if _, err := netip.ParsePrefix(text); err == nil { // names of interfaces never contain a slash
 		return "", fmt.Errorf("%q is a network, which is named by prefix %q { ... }", text, text)

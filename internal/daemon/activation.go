@@ -56,7 +56,7 @@ func takeHanded(files []*os.File) (h Handed, err error) {
 			return h, fmt.Errorf("socket %q was handed over: %w", f.Name(), err)
 		}
 		if *to, ok = l.(*net.UnixListener); !ok {
-			return h, errors.Join(fmt.Errorf("socket %q was handed over: it is no Unix stream socket", f.Name()), l.Close())
+			return h, errors.Join(fmt.Errorf("socket %q was handed over: it is not a Unix stream socket", f.Name()), l.Close())
 		}
 	}
 	return h, nil

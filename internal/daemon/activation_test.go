@@ -63,7 +63,7 @@ func TestTakeHanded(t *testing.T) {
 	}{
 		{"unknown name", "must be request, compat or control", []*os.File{handed(t, "http", "unix", path("u"))}},
 		{"twice", `two sockets named "request"`, []*os.File{handed(t, "request", "unix", path("t1")), handed(t, "request", "unix", path("t2"))}},
-		{"TCP", "no Unix stream socket", []*os.File{handed(t, "request", "tcp", "127.0.0.1:0")}},
+		{"TCP", "not a Unix stream socket", []*os.File{handed(t, "request", "tcp", "127.0.0.1:0")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if h, err := takeHanded(tt.files); err == nil || !strings.Contains(err.Error(), tt.want) || h != (Handed{}) {

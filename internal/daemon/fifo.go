@@ -66,7 +66,7 @@ func checkFIFO(fd int) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return errors.New("something else than a FIFO is there; it is left alone")
+		return errors.New("something other than a FIFO is there; it is left alone")
 	}
 	if !userid.Trusted(st.Uid) {
 		return errors.New("the FIFO there belongs to another user")

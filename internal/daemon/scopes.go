@@ -156,7 +156,7 @@ func scopeDoubts(cfg *config.Config) (warnings []string) {
 		}
 	}
 	if dir := cfg.Placing.Root; dir != "" && !inCgroup2(dir) {
-		warnings = append(warnings, fmt.Sprintf("%s: cgroup_root in scopes: %s is no directory of cgroup2: no connection of a scope is placed", cfg.File, dir))
+		warnings = append(warnings, fmt.Sprintf("%s: cgroup_root in scopes: %s is not a directory of cgroup2: no connection of a scope is placed", cfg.File, dir))
 	}
 	for i := range cfg.Scopes {
 		s := &cfg.Scopes[i]

@@ -132,7 +132,7 @@ func FuzzDisplay(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(escaped, &after); err != nil {
-			t.Errorf("JSON: %s is no JSON: %v", escaped, err)
+			t.Errorf("JSON: %s is not JSON: %v", escaped, err)
 		}
 		if diff := cmp.Diff(before, after); diff != "" || !fit(string(escaped), true) {
 			t.Errorf("JSON: %q becomes %q\n%s", text, escaped, diff)

@@ -25,7 +25,7 @@ type learntFile struct {
 	Habits  []*habit `json:"habits"` // most recently seen first
 }
 
-// Load reads what was saved at path. A missing file is no error. If both the file and l
+// Load reads what was saved at path. A missing file is not an error. If both the file and l
 // know a destination, the one seen later counts. So several processes can share a file,
 // if each loads it before saving.
 func (l *Learner) Load(path string) error {

@@ -65,7 +65,7 @@ func execStatus(err error) int {
 func inherited(number string) (*os.File, error) {
 	fd, err := strconv.Atoi(number)
 	if err != nil || fd < 0 {
-		return nil, fmt.Errorf("%q is no descriptor", number)
+		return nil, fmt.Errorf("%q is not a descriptor", number)
 	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "inherited"), nil

@@ -127,7 +127,7 @@ func (g *guests) add(pid int, o *stated) error {
 		}
 	}
 	if len(g.list)+len(g.left) >= maxGuests {
-		return errors.New("too many runs inside of this one")
+		return errors.New("too many runs inside this one")
 	}
 	if g.list == nil {
 		g.list = map[int]guest{}
@@ -245,7 +245,7 @@ func (p *placer) admit(o *Options, pid int) error {
 	own := p.options.Options
 	own.Require = true
 	if err := own.Check(); err != nil {
-		return fmt.Errorf("it cannot hold what --require asks for: %w", err)
+		return fmt.Errorf("it cannot do what --require asks for: %w", err)
 	}
 	return p.holdsAlready(o, pid)
 }

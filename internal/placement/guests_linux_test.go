@@ -139,7 +139,7 @@ func TestGuests(t *testing.T) {
 	}
 	for _, less := range []Options{{NoMessages: true}, {AllowIOURing: true}} {
 		p.options.Options = less
-		if joined, err := joinOuter(Options{Require: true}); joined || err == nil || !strings.Contains(err.Error(), "cannot hold what --require asks for") {
+		if joined, err := joinOuter(Options{Require: true}); joined || err == nil || !strings.Contains(err.Error(), "cannot do what --require asks for") {
 			t.Errorf("in a run with %+v: joined %v, %v", less, joined, err)
 		}
 	}

@@ -46,7 +46,7 @@ func (p *placer) holdsAlready(o *Options, pid int) error {
 			err = p.checkHanded(&reached{p: p, who: who, options: s, socket: socket{fd: own}})
 		}
 		if err != nil {
-			return fmt.Errorf("what is required cannot be held of descriptor %d: %w", fd, err)
+			return fmt.Errorf("what is required cannot be ensured for descriptor %d: %w", fd, err)
 		}
 	}
 	return nil

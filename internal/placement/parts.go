@@ -42,7 +42,7 @@ func ParsePart(text string) (Part, error) {
 	if strings.Trim(what, "0123456789-") == "" {
 		ports, err := rules.ParsePorts(what)
 		if err != nil || ports.Low == 0 {
-			return Part{}, fmt.Errorf("%q: %q is no port, and no range of ports", text, what)
+			return Part{}, fmt.Errorf("%q: %q is neither a port nor a range of ports", text, what)
 		}
 		p.Low, p.High = ports.Low, ports.High
 		return p, nil

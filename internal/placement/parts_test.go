@@ -59,10 +59,10 @@ func TestParsePartErrors(t *testing.T) {
 		"=category=query":      "must be PORT=INTENTS",
 		"443=":                 "must be PORT=INTENTS",
 		"443=category":         "category",
-		"70000=category=query": "is no port",
-		"0=category=query":     "is no port",
-		"9-8=category=query":   "is no port",
-		"-=category=query":     "is no port",
+		"70000=category=query": "is neither a port nor",
+		"0=category=query":     "is neither a port nor",
+		"9-8=category=query":   "is neither a port nor",
+		"-=category=query":     "is neither a port nor",
 		"a/b=category=query":   "neither a network nor the name",
 	} {
 		if p, err := ParsePart(text); err == nil || !strings.Contains(err.Error(), want) {

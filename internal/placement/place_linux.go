@@ -389,7 +389,7 @@ func (p *placer) way(s *socket) (binding, bool) {
 		return bySource, true
 	case ephemeral(s.source.Port()):
 		// The socket is bound to a port of the kernel's choice and to no address, as
-		// QUIC and event libraries do. It is no server's. An address can no longer be
+		// QUIC and event libraries do. It is not a server's. An address can no longer be
 		// set, but a device can.
 		return byDevice, true
 	}

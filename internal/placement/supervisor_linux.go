@@ -133,7 +133,7 @@ func (s *supervisor) checkRequired(theirs []int) error {
 			continue // it is closed
 		}
 		if err := s.placer.checkHanded(&reached{p: s.placer, who: who, options: s.placer.options, socket: socket{fd: own}}); err != nil {
-			return fmt.Errorf("what is required cannot be held of descriptor %d: %w", fd, err)
+			return fmt.Errorf("what is required cannot be ensured for descriptor %d: %w", fd, err)
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ intents "network" {
 		{"learnt completes", "timeliness=backgroundtraffic", "", socks.Addr{Host: "big.example", Port: 443}, "category=bulktransfer,filesize=300MB,duration=60,timeliness=backgroundtraffic", "client, learnt", false},
 		{"learnt is of no interest where the kind is stated", "category=query", "", socks.Addr{Host: "big.example", Port: 443}, "category=query", "client", false},
 		{"nonsense", "category=film", "", socks.Addr{Host: "example.org", Port: 443}, "", "", true},
-		{"a user name is no nonsense", "bob", "", socks.Addr{Host: "example.org", Port: 443}, "", "", false},
+		{"a user name is not nonsense", "bob", "", socks.Addr{Host: "example.org", Port: 443}, "", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &socks.Request{Command: socks.CommandConnect, Dest: tt.dest, User: tt.user, Client: netip.MustParseAddrPort("127.0.0.1:1")}

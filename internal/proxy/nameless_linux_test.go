@@ -116,7 +116,7 @@ func TestOffersBlindly(t *testing.T) {
 		{name: "tsocks with a file that is not there", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + home + "/none", want: true},
 		{name: "tsocks with a file from where it runs", path: cat, preload: true, env: "TSOCKS_CONF_FILE=with.conf"},
 		{name: "tsocks with a password for another proxy", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + elsewhere, want: true},
-		{name: "tsocks with what is no file", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + fifo},
+		{name: "tsocks with what is not a file", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + fifo},
 		{name: "another program", path: cat},
 		{name: "connect-proxy", path: connect, want: true},
 		{name: "connect-proxy with a name", path: connect, args: []string{"-", "name@proxy"}},

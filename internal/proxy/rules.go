@@ -88,9 +88,9 @@ func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 				a.unknown(r, rule.name)
 			}
 			if !rule.allow {
-				return fmt.Errorf("%w: rule %q may apply: who asks cannot be found out", socks.ErrNotAllowed, rule.name)
+				return fmt.Errorf("%w: rule %q may apply, but it cannot be found out who asks", socks.ErrNotAllowed, rule.name)
 			}
-			undecided = fmt.Sprintf(", as who asks cannot be found out for rule %q", rule.name)
+			undecided = fmt.Sprintf(", as it cannot be found out who asks, for rule %q", rule.name)
 		}
 	}
 	if !r.Loopback() && !r.Authenticated {
@@ -136,9 +136,9 @@ func (a *access) AllowSender(_ context.Context, r *socks.Request, from, to netip
 	uid, err := a.sender(from, to, &detailsOf(r).port)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: whose datagrams come from %v cannot be found out: %w", socks.ErrNotAllowed, from, err)
+		return fmt.Errorf("%w: it cannot be found out whose datagrams come from %v: %w", socks.ErrNotAllowed, from, err)
 	case !who.Known:
-		return fmt.Errorf("%w: whose association it is cannot be found out", socks.ErrNotAllowed)
+		return fmt.Errorf("%w: it cannot be found out whose association it is", socks.ErrNotAllowed)
 	case uid != who.UID:
 		return fmt.Errorf("%w: %v belongs to user %d, the association to user %d", socks.ErrNotAllowed, from, uid, who.UID)
 	}

@@ -29,7 +29,7 @@ func (u *undecided) note(r *socks.Request, rule string) {
 	defer u.mu.Unlock()
 	u.count++
 	if now := time.Now(); u.told.IsZero() || now.Sub(u.told) >= undecidedEvery {
-		u.log.Warn("who asks cannot be found out, so a rule that allows lets nobody in and one that denies keeps out",
+		u.log.Warn("it cannot be found out who asks, so a rule that allows lets nobody in and one that denies keeps the client out",
 			"client", clientOf(r), "rule", rule, "times", u.count)
 		u.told, u.count = now, 0
 	}

@@ -88,7 +88,7 @@ func readUsers(r io.Reader) (*users, error) {
 	_, _ = rand.Read(u.key[:]) // the error is ignored, because reading random bytes never fails
 	text, err := bounded.ReadAll(r, maxUsersFile)
 	if errors.Is(err, bounded.ErrTooLong) {
-		return nil, fmt.Errorf("%d: only 1 MiB can be read, which ends in this line", 1+bytes.Count(text, []byte{'\n'}))
+		return nil, fmt.Errorf("%d: only the first 1 MiB is read, and it ends in this line", 1+bytes.Count(text, []byte{'\n'}))
 	}
 	if err != nil {
 		return nil, fmt.Errorf(" %w", err)

@@ -99,7 +99,7 @@ func TestUsersFileLength(t *testing.T) {
 		t.Error("the last user is not known")
 	}
 	_, err = readUsers(strings.NewReader("#" + text))
-	if err == nil || !strings.Contains(err.Error(), "16131: only 1 MiB") {
+	if err == nil || !strings.Contains(err.Error(), "16131: only the first 1 MiB") {
 		t.Errorf("a byte more: %v", err)
 	}
 }

@@ -217,5 +217,5 @@ func parseUID(text string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// noUser is no valid user id: for the kernel it means "unchanged" (setuid(2)).
+// noUser is not a valid user id: for the kernel it means "unchanged" (setuid(2)).
 const noUser = 1<<32 - 1

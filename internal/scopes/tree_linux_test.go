@@ -83,7 +83,7 @@ func TestStrangersGroupsTakeNoRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !tr.changed("/user.slice/alice") {
-			t.Error("another owner is no change")
+			t.Error("another owner is not a change")
 		}
 		if err := tr.look("/user.slice/alice", k.add, k.forget); err != nil {
 			t.Fatal(err)

@@ -65,5 +65,5 @@ func whole(text []byte) bool {
 		}
 		n += count
 	}
-	return n == math.MaxUint32 // (uid_t)-1 is no user
+	return n == math.MaxUint32 // (uid_t)-1 is not a user
 }

@@ -24,8 +24,8 @@
 // # Extensions
 //
 // The tags from 0x40 on are not in the original. They concern the message as a whole
-// and are encoded behind its own context, before the members of a socketchoose request.
-// Decoders ignore bytes behind the fields they know, so that fields can be added;
+// and are encoded after its own context, before the members of a socketchoose request.
+// Decoders ignore bytes after the fields they know, so that fields can be added;
 // numbers are little endian.
 //
 //	0x40 features      uint32 mask of Features

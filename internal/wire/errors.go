@@ -12,7 +12,7 @@ var ErrTooLong = fmt.Errorf("message longer than %d bytes", MaxMessage)
 var (
 	errLength       = errors.New("wrong length")
 	errTruncated    = errors.New("value ends early")
-	errTrailing     = errors.New("bytes behind the EOF TLV")
+	errTrailing     = errors.New("bytes after the EOF TLV")
 	errFamily       = errors.New("address family is neither IPv4 nor IPv6")
 	errZone         = errors.New("zone is not a decimal scope id")
 	errUnterminated = errors.New("string without NUL at its end")

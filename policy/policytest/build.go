@@ -149,7 +149,7 @@ func Offer(r *policy.Request, on ...*policy.Prefix) *policy.Request {
 
 // Carry states how many live connections candidate p carries of the user and of the
 // program that ask. Candidates for which Carry is not called carry none. Carry returns
-// r, and panics if p is no candidate.
+// r, and panics if p is not a candidate.
 func Carry(r *policy.Request, p *policy.Prefix, user, program int) *policy.Request {
 	if r.Connections == nil {
 		r.Connections = make([]policy.Connections, len(r.Prefixes))

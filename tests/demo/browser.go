@@ -32,7 +32,7 @@ func hostListener(args []string) (*os.File, error) {
 	if text := os.Getenv(listenerEnv); text != "" {
 		fd, err := strconv.Atoi(text)
 		if err != nil || fd < 3 {
-			return nil, fmt.Errorf("%s is %q, which is no descriptor", listenerEnv, text)
+			return nil, fmt.Errorf("%s is %q, which is not a descriptor", listenerEnv, text)
 		}
 		unix.CloseOnExec(fd)
 		return os.NewFile(uintptr(fd), "listener"), os.Unsetenv(listenerEnv)

@@ -228,7 +228,7 @@ func TestLimits(t *testing.T) {
 	}
 	e.results = results{}
 	if e.exceeded(one, &out) == nil {
-		t.Error("nothing measured is no error")
+		t.Error("nothing measured gives no error")
 	}
 }
 
@@ -236,7 +236,7 @@ func TestGridReport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := gridReport(ctx, 1, true, 1, t.Logf); err == nil {
-		t.Error("a cancelled grid is no error")
+		t.Error("a cancelled grid gives no error")
 	}
 }
 

@@ -51,7 +51,7 @@ func resolution(socket, host string, from netip.Addr) (netip.Addr, error) {
 }
 
 // Name servers answer wrongly, in part, late, or never. An answer to a question that was
-// not asked is not believed, and a true answer behind it is found. Clients that ask for
+// not asked is not believed, and a true answer after it is found. Clients that ask for
 // something else do not wait.
 func TestUnrulyNameServers(t *testing.T) {
 	bed, _ := oneNetwork(t)

@@ -104,7 +104,7 @@ func hog(socket, n string) (string, error) {
 			return "", err
 		}
 	}
-	// The last question is behind all connections in the daemon's queue. So when it is
+	// The last question is after all connections in the daemon's queue. So when it is
 	// answered or refused, all refusals have been made.
 	for _, c := range hoard {
 		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))

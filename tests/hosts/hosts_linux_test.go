@@ -77,7 +77,7 @@ func TestHosts(t *testing.T) {
 	for key := range known {
 		name, verb, _ := strings.Cut(key, "/")
 		if !slices.Contains(files, name+".host") || !slices.Contains(verbs, verb) {
-			t.Errorf("%s: %q is no host and verb", expectedFile, key)
+			t.Errorf("%s: %q is not a host and verb", expectedFile, key)
 		}
 	}
 }

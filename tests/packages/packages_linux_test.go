@@ -230,7 +230,7 @@ func TestBillsOfMaterials(t *testing.T) {
 			if c.PURL == "" {
 				t.Errorf("%s: %s has no package URL", program, c.Name)
 			}
-			if c.Name != "std" { // which is no module
+			if c.Name != "std" { // which is not a module
 				got = append(got, c.Name+" "+c.Version)
 			}
 		}

@@ -129,7 +129,7 @@ func TestOriginalConfigurationServesOriginals(t *testing.T) {
 		t.Error("the socket is still there after the end")
 	}
 
-	// Any other file at that path is no error, because nobody asked for a socket there.
+	// Any other file at that path is not an error, because nobody asked for a socket there.
 	dir.write(t, "muacc", "precious")
 	third := dir.mamma(t, nil, "--socket", "/tmp/third.sock", "policy.conf")
 	third.Log.Await(t, "it is left alone", 1)

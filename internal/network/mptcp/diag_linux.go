@@ -290,7 +290,7 @@ func decodeConnection(b []byte) (c Connection, ok bool) {
 	return c, ok && ad.Err() == nil
 }
 
-// decodeSubflow decodes a TCP socket. ok is false if the socket is no subflow. server
+// decodeSubflow decodes a TCP socket. ok is false if the socket is not a subflow. server
 // is true for the first subflow of a connection that the peer opened.
 func decodeSubflow(b []byte) (t Token, f SubflowInfo, server, ok bool) {
 	s, attributes, ok := decodeSocket(b)

@@ -11,7 +11,7 @@ import (
 )
 
 // Endpoint is a local address that the path manager may use: an entry of "ip mptcp
-// endpoint". The zero value is no endpoint.
+// endpoint". The zero value is not an endpoint.
 type Endpoint struct {
 	// ID is the address ID of RFC 8684, unique among endpoints. When an endpoint is
 	// added, 0 lets the kernel choose. In calls about a single connection, 0 means the

@@ -193,7 +193,7 @@ type Pieces struct {
 	// Table is the table of the routes, and Index the VPN's interface; 0: there are no
 	// pieces.
 	Table, Index int
-	// Prefixes are the pieces, the shortest first. Two kinds of routes are no pieces:
+	// Prefixes are the pieces, the shortest first. Two kinds of routes are not pieces:
 	// those to private networks, which were made for these networks alone, and those
 	// inside of a wider piece.
 	Prefixes []netip.Prefix

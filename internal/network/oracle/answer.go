@@ -21,7 +21,7 @@ const (
 	Local                      // to this host
 	Prohibited                 // refused: "administratively prohibited"
 	Unreachable                // refused: "host unreachable"
-	Dropped                    // blackhole, or the source is no address of this host
+	Dropped                    // blackhole, or the source is not an address of this host
 )
 
 func (v Verdict) String() string {

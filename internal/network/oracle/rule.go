@@ -241,7 +241,7 @@ func decodeRule(b []byte) (Rule, error) {
 			r.SourcePorts, err = ports(data)
 		case fraL3:
 			r.Other = r.Other || slices.ContainsFunc(data, func(b byte) bool { return b != 0 })
-		case fraRealms, fraPad, fraSourceMask, fraPortMask: // these are no conditions, or parts of others
+		case fraRealms, fraPad, fraSourceMask, fraPortMask: // these are not conditions, or parts of others
 		default:
 			err = r.number(kind, data)
 		}

@@ -140,7 +140,7 @@ func (r *Reports) Add(uid uint32, f *FlowReport) {
 	d.compute(now)
 	if f.Last {
 		delete(d.flows, f.Port)
-		d.compute(now) // its round-trip time stays, but it is no connection any more
+		d.compute(now) // its round-trip time stays, but it is not a connection any more
 	}
 }
 
@@ -191,7 +191,7 @@ func (d *reported) expire(now Instant) bool {
 func (d *reported) compute(now Instant) {
 	samples := make([]Sample, 0, len(d.flows))
 	for _, f := range d.flows {
-		// The sums are no whole numbers; the share is what counts.
+		// The sums are not whole numbers; the share is what counts.
 		const grain = 16
 		samples = append(samples, Sample{
 			RTT: f.rtt, RTTVar: f.rttVar, Sent: whole(f.sent * grain), Lost: whole(f.lost * grain), Retrans: whole(f.lost * grain),

@@ -375,7 +375,7 @@ func (s *Sampler) runWifi(ctx context.Context) error {
 		if err != nil {
 			next, n = wifiRetry, -1
 		}
-		// A host without wireless hardware is no failure.
+		// A host without wireless hardware is not a failure.
 		if failing := err != nil && !errors.Is(err, errNoWifi); failing != failed {
 			failed = failing
 			if failing {

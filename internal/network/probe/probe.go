@@ -37,7 +37,7 @@ type Via struct {
 
 func (v Via) dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
 	if to.Addr().Is4() != v.Source.Is4() {
-		return nil, fmt.Errorf("%v is of another family than %v", to.Addr(), v.Source)
+		return nil, fmt.Errorf("%v is not of the family of %v", to.Addr(), v.Source)
 	}
 	d := net.Dialer{KeepAlive: -1, LocalAddr: net.Addr(net.TCPAddrFromAddrPort(netip.AddrPortFrom(v.Source, 0)))}
 	if network == "udp" {

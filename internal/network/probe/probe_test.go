@@ -50,7 +50,7 @@ func TestProbes(t *testing.T) {
 			{"tcp", func(ctx context.Context) error { return TCP(ctx, via, netip.AddrPortFrom(testbed.ServiceAddr4, 80)) }, ""},
 			{"tcp, IPv6", func(ctx context.Context) error { return TCP(ctx, via6, netip.AddrPortFrom(testbed.ServiceAddr6, 80)) }, ""},
 			{"tcp, refused", func(ctx context.Context) error { return TCP(ctx, via, netip.AddrPortFrom(testbed.ServiceAddr4, 81)) }, ""},
-			{"tcp, other family", func(ctx context.Context) error { return TCP(ctx, via, netip.AddrPortFrom(testbed.ServiceAddr6, 80)) }, "another family"},
+			{"tcp, other family", func(ctx context.Context) error { return TCP(ctx, via, netip.AddrPortFrom(testbed.ServiceAddr6, 80)) }, "not of the family"},
 			{"dns", func(ctx context.Context) error { return DNS(ctx, via, []netip.AddrPort{server}) }, ""},
 			{"dns, none of the family", func(ctx context.Context) error { return DNS(ctx, via6, []netip.AddrPort{server}) }, "no name server"},
 			{"http, portal", func(ctx context.Context) error { return HTTP(ctx, via, "http://192.0.2.1/") }, "captive portal"},

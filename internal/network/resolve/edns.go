@@ -103,7 +103,7 @@ func strayOPT(m *dns.Msg) bool {
 }
 
 // mistakesEDNS tells whether the same question without EDNS may get another answer,
-// because this response is no answer. A response that the name does not exist is an
+// because this response is not an answer. A response that the name does not exist is an
 // answer.
 func mistakesEDNS(m *dns.Msg) bool {
 	switch m.Rcode {

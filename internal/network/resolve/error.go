@@ -12,7 +12,7 @@ type Error struct {
 	// Server is the server asked last; invalid if none was asked.
 	Server netip.AddrPort
 	// NotFound means that there is nothing to find: the name does not exist, has no
-	// address of the family, or is no name at all. Another resolver may know better.
+	// address of the family, or is not a name at all. Another resolver may know better.
 	NotFound bool
 	// Timeout means that a server did not answer in time, or that the caller's time was
 	// up.
@@ -45,14 +45,14 @@ func (e *Error) of(host string) *Error {
 }
 
 var (
-	errNumber    = errors.New("name ends in a number but is no address")
+	errNumber    = errors.New("name ends in a number but is not an address")
 	errNoHost    = errors.New("no such host")
 	errNoData    = errors.New("no address of that family")
 	errNoAAAA    = errors.New("no address of that family: options no-aaaa")
 	errSpecial   = errors.New("no such host: the name is not for name servers")
 	errNoServer  = errors.New("no name server")
 	errAliases   = errors.New("too many aliases")
-	errAliasName = errors.New("alias for what is not a host name")
+	errAliasName = errors.New("alias for something that is not a host name")
 	errLame      = errors.New("server offers no recursion")
 	errClosed    = errors.New("resolver closed")
 )

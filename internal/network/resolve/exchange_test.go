@@ -21,7 +21,7 @@ func send(w dns.ResponseWriter, q *dns.Msg, answer dns.RR, mangle func(m *dns.Ms
 	_ = w.WriteMsg(m)
 }
 
-// Messages that are not the response are skipped, and the response behind them is found.
+// Messages that are not the response are skipped, and the response after them is found.
 func TestForgedResponses(t *testing.T) {
 	right, wrong := rr(t, "www.example.com. 300 IN A 192.0.2.1"), rr(t, "www.example.com. 300 IN A 198.51.100.66")
 	tests := []struct {
@@ -151,7 +151,7 @@ func TestUseTCPOption(t *testing.T) {
 	}
 }
 
-// A wrong response over TCP is an error. Nobody waits for another one behind it.
+// A wrong response over TCP is an error. Nobody waits for another one after it.
 func TestForgedTCP(t *testing.T) {
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q)

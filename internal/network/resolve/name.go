@@ -25,7 +25,7 @@ func literal(host string) (netip.Addr, bool) {
 }
 
 // checkName returns a host name in lower case without the final dot, or an error that
-// says why it is no host name. Letters, digits, hyphens and underscores are accepted. A
+// says why it is not a host name. Letters, digits, hyphens and underscores are accepted. A
 // name whose last label is a number is refused, because some libraries read it as an
 // address. It is returned together with errNumber, because hosts files may contain such
 // names.

@@ -160,7 +160,7 @@ func FuzzCheckName(f *testing.F) {
 			return
 		}
 		if _, ok := dns.IsDomainName(name); !ok {
-			t.Fatalf("%q is no domain name", name)
+			t.Fatalf("%q is not a domain name", name)
 		}
 		if again, err := checkName(name); err != nil || again != name {
 			t.Fatalf("%q becomes %q, %v", name, again, err)

@@ -15,7 +15,7 @@ type SpecialName struct {
 
 // SpecialNames lists the special domains. A name in the hosts file has the address
 // given there in any case. Other reserved domains, such as "test", "example",
-// "internal" and "home.arpa", are no special ones: the RFCs want resolvers to ask
+// "internal" and "home.arpa", are not special ones: the RFCs want resolvers to ask
 // servers about them.
 func SpecialNames() []SpecialName { return slices.Clone(specialNames) }
 

@@ -130,7 +130,7 @@ type distrustedError struct {
 }
 
 func (e *distrustedError) Error() string {
-	return fmt.Sprintf("%s is served by user %d, who is neither root, nor you, nor %s; if you trust it, name it by --control", e.path, e.uid, serviceUser)
+	return fmt.Sprintf("%s is served by user %d, who is neither root, nor you, nor %s; if you trust it, name it with --control", e.path, e.uid, serviceUser)
 }
 
 // Path returns the path of the socket.
@@ -296,7 +296,7 @@ func (c *Client) Events(ctx context.Context, since *uint64, wanted Filter, f fun
 	defer resp.Body.Close() //nolint:errcheck // only read
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
-	// An incomplete last line, from a connection that was cut, is no event.
+	// An incomplete last line, from a connection that was cut, is not an event.
 	lines.Split(func(data []byte, _ bool) (int, []byte, error) { return bufio.ScanLines(data, false) })
 	for lines.Scan() {
 		var e Event

@@ -502,7 +502,7 @@ func TestDistrusted(t *testing.T) {
 	}
 	c.Close()
 	believe = false
-	if _, err := c.Get(ctx(t), "/v1/status", &s); err == nil || !strings.Contains(err.Error(), "who is neither root, nor you, nor mamma; if you trust it, name it by --control") {
+	if _, err := c.Get(ctx(t), "/v1/status", &s); err == nil || !strings.Contains(err.Error(), "who is neither root, nor you, nor mamma; if you trust it, name it with --control") {
 		t.Errorf("error %v", err)
 	}
 	if self := uint32(os.Getuid()); !slices.Equal(asked, []uint32{self, self}) || !trusted(self) || !trusted(0) || trusted(stranger.UID) {

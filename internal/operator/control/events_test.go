@@ -89,7 +89,7 @@ func TestEvents(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"wlan0": "health up", "wwan0": "removed up", "eth0": "added up"}, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	// New measurements are no event. A setting is one.
+	// New measurements are not an event. A setting is one.
 	again, eth := wlan, *v2.Prefixes[1]
 	again.Stats.Conns, eth.Cost = 99, policy.Expensive
 	d.Publish(&mam.View{Prefixes: []*policy.Prefix{&again, &eth}, Runner: v.Runner})

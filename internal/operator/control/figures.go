@@ -33,7 +33,7 @@ func fieldsOf(t reflect.Type) []field {
 	add := func(name string, index ...int) {
 		m, ok := policy.ParseMetric(name)
 		if !ok {
-			panic(fmt.Sprintf("control: a field of %v holds %q, which is no metric", t, name))
+			panic(fmt.Sprintf("control: a field of %v holds %q, which is not a metric", t, name))
 		}
 		list = append(list, field{m, index})
 	}

@@ -287,7 +287,7 @@ type Policy struct {
 type PolicySetting struct {
 	Name  string   `json:"name"`
 	Value *string  `json:"value"` // null if the value is a list or an expression
-	List  []string `json:"list"`  // null if the value is no list
+	List  []string `json:"list"`  // null if the value is not a list
 	Text  string   `json:"text"`  // the value as the configuration has it
 	Block string   `json:"block"` // the block that holds the setting
 	File  string   `json:"file"`

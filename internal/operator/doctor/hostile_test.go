@@ -130,7 +130,7 @@ func TestNamesAreNoCommands(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.ContainsFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
-				t.Errorf("%q: the report is no text: %q", name, &out)
+				t.Errorf("%q: the report is not text: %q", name, &out)
 			}
 			for _, x := range r.Findings {
 				for _, fix := range x.Fix {
@@ -138,7 +138,7 @@ func TestNamesAreNoCommands(t *testing.T) {
 					dir := t.TempDir()
 					c := exec.Command(sh, "-c", harmless+fix)
 					c.Dir, c.Env = dir, []string{"PATH=" + filepath.Join(dir, "none")}
-					_ = c.Run() // settings are no commands, and fail
+					_ = c.Run() // settings are not commands, and fail
 					if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
 						t.Errorf("the name %q is a command in %q", name, fix)
 					}

@@ -52,7 +52,7 @@ func (h *header) verb(object string) string {
 	return object
 }
 
-// prefixOf makes a prefix of address bytes. ok is false if the bytes are no address, or
+// prefixOf makes a prefix of address bytes. ok is false if the bytes are not an address, or
 // if the length is too large.
 func prefixOf(b []byte, bits byte) (netip.Prefix, bool) {
 	a, ok := netip.AddrFromSlice(b)

@@ -95,7 +95,7 @@ func FuzzDecode(f *testing.F) {
 			g, known := grammars[s.Verb]
 			for _, a := range s.Args {
 				if _, is := g.words[a.Key]; !known || a.Key != "" && !is && types[unix.RTN_BLACKHOLE] != a.Key && a.Key != "unreachable" && a.Key != "prohibit" && a.Key != "throw" && a.Key != "local" {
-					t.Errorf("%v: %q is no word of it", s, a.Key)
+					t.Errorf("%v: %q is not a word of it", s, a.Key)
 				}
 			}
 		}

@@ -28,7 +28,7 @@ func takeEncapsulation(words []string) (int, error) {
 	}
 	known, ok := encapsulations[words[0]]
 	if !ok {
-		return 0, fmt.Errorf("%q is no encapsulation that a description can express", words[0])
+		return 0, fmt.Errorf("%q is not an encapsulation that a description can express", words[0])
 	}
 	n := 1
 	if words[0] == mpls {

@@ -102,7 +102,7 @@ func (h *Host) All(verb string) []Statement {
 // Sysctl returns the path below /proc/sys and the value of a sysctl statement.
 func (s *Statement) Sysctl() (path, value string, err error) {
 	if s.Verb != "sysctl" || len(s.Args) == 0 {
-		return "", "", fmt.Errorf("%s is no sysctl", s.Verb)
+		return "", "", fmt.Errorf("%s is not a sysctl", s.Verb)
 	}
 	return sysctl(s.Args[0].Value)
 }

@@ -66,7 +66,7 @@ func (p *parser) line(text string, line int) error {
 	}
 	g, ok := grammars[words[0]]
 	if !ok {
-		return fmt.Errorf("%q is no statement", words[0])
+		return fmt.Errorf("%q is not a statement", words[0])
 	}
 	s := Statement{Line: line, Verb: words[0]}
 	if err := p.arguments(&s, g, words[1:]); err != nil {
@@ -173,7 +173,7 @@ func (p *parser) check(k kind, v string) error {
 		return err
 	}
 	if k == device && !p.names[v] {
-		return errors.New("no link of this host")
+		return errors.New("not a link of this host")
 	}
 	return nil
 }
@@ -253,7 +253,7 @@ func families(s *Statement) error {
 			continue // default, all, or the priority of a rule
 		}
 		if v.Addr().Is6() != s.IPv6() || v.Addr().Zone() != "" {
-			return fmt.Errorf("%s is no address for %s", a.Value, s.Verb)
+			return fmt.Errorf("%s is not an address for %s", a.Value, s.Verb)
 		}
 	}
 	for _, a := range s.Args {

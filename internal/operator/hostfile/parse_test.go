@@ -56,7 +56,7 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"routes default":                            `x:1: "routes" is no statement`,
+		"routes default":                            `x:1: "routes" is not a statement`,
 		"\nlink":                                    "x:2: link says too little",
 		"link a/b":                                  `x:1: "a/b" is not a name of an interface`,
 		"link -batch":                               `x:1: "-batch" is not a name of an interface`,
@@ -66,17 +66,17 @@ func TestParseErrors(t *testing.T) {
 		"link a mtu 1500 mtu 1400":                  "x:1: link says mtu twice",
 		"addr 192.0.2.1/33 dev lo":                  `x:1: "192.0.2.1/33" is not an address or a prefix`,
 		"addr 192.0.2.1/24":                         "x:1: without dev",
-		"addr 192.0.2.1/24 dev eth0":                `x:1: dev: "eth0" is no link of this host`,
+		"addr 192.0.2.1/24 dev eth0":                `x:1: dev: "eth0" is not a link of this host`,
 		"addr 192.0.2.1/24 dev lo valid_lft soon":   `x:1: valid_lft: "soon" is not seconds or "forever"`,
 		"route default via fe80::1":                 `x:1: the gateway fe80::1 is of the other family: write "via inet6" or "via inet"`,
-		"route6 10.0.0.0/8 dev lo":                  "x:1: 10.0.0.0/8 is no address for route6",
+		"route6 10.0.0.0/8 dev lo":                  "x:1: 10.0.0.0/8 is not an address for route6",
 		"route default table big":                   `x:1: table: "big" is not main, default, local or the number of a table`,
-		"route default dev lo; reboot":              `x:1: dev: "lo;" is no link of this host`,
+		"route default dev lo; reboot":              `x:1: dev: "lo;" is not a link of this host`,
 		"rule 1 from all fwmark x":                  `x:1: fwmark: "x" is not a mark such as 0x1/0xff`,
 		"route default dev lo realms 3/x":           `x:1: realms: "3/x" is not realms such as 3/5`,
 		"rule 1 from all realms 65536":              `x:1: realms: "65536" is not realms such as 3/5`,
 		"route default encap":                       "x:1: encap: without its value",
-		"route default encap geneve id 1 dev lo":    `x:1: encap: "geneve" is no encapsulation that a description can express`,
+		"route default encap geneve id 1 dev lo":    `x:1: encap: "geneve" is not an encapsulation that a description can express`,
 		"route default encap ip id 1 id 2 dev lo":   "x:1: encap: ip says id twice",
 		"route default encap ip dst":                "x:1: encap: dst without its value",
 		"route default encap ip dst 10.0.0.x":       `x:1: encap: dst: "10.0.0.x" is not an IP address`,
@@ -85,14 +85,14 @@ func TestParseErrors(t *testing.T) {
 		"rule none":                                 `x:1: "none" is not a number of 32 bits`,
 		"nexthop via 192.0.2.1 dev lo":              "x:1: without id",
 		"nexthop id 1 group 1,x":                    `x:1: group: "1,x" is not a group such as 1,2/3`,
-		"sysctl kernel.core_pattern = |x":           `x:1: "kernel.core_pattern" is no parameter of the network`,
-		"sysctl net.ipv4.//.//.x = 1":               `x:1: "net.ipv4.//.//.x" is no parameter: not a name of an interface`,
+		"sysctl kernel.core_pattern = |x":           `x:1: "kernel.core_pattern" is not a parameter of the network`,
+		"sysctl net.ipv4.//.//.x = 1":               `x:1: "net.ipv4.//.//.x" is not a parameter: not a name of an interface`,
 		"sysctl net.ipv4.ip_forward":                "x:1: not KEY = VALUE",
 		"neigh fe80::1 dev lo lladdr 00:11":         `x:1: lladdr: "00:11" is not an Ethernet address`,
 		"connect 192.0.2.1 from 192.0.2.2":          "x:1: connect wants from and dev, or refused",
 		`config policy "/tmp/x.so" {}`:              `x:1: config takes only auto, routing, interface, prefix, far_away, avoid_metered, not "policy \"/tmp/x.so\" {}": a description comes from others, and names no files`,
 		`config interface "a" { resolvconf = "f" }`: `x:1: config takes only auto, routing, interface, prefix, far_away, avoid_metered, not "interface \"a\" { resolvconf = \"f\" }": a description comes from others, and names no files`,
-		"a\nb": "x:1: \"a\" is no statement\nx:2: \"b\" is no statement",
+		"a\nb": "x:1: \"a\" is not a statement\nx:2: \"b\" is not a statement",
 	} {
 		_, err := Parse([]byte(text), "x")
 		if err == nil || err.Error() != want {

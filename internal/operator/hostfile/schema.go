@@ -233,12 +233,12 @@ func sysctl(text string) (path, value string, err error) {
 	}
 	parts := strings.Split(key, ".")
 	if len(parts) < 3 || parts[0] != "net" {
-		return "", "", fmt.Errorf("%q is no parameter of the network", key)
+		return "", "", fmt.Errorf("%q is not a parameter of the network", key)
 	}
 	for i, p := range parts {
 		parts[i] = strings.ReplaceAll(p, "/", ".")
 		if err := checkName(parts[i]); err != nil {
-			return "", "", fmt.Errorf("%q is no parameter: %w", key, err)
+			return "", "", fmt.Errorf("%q is not a parameter: %w", key, err)
 		}
 	}
 	return strings.Join(parts, "/"), value, nil

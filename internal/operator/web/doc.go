@@ -6,7 +6,7 @@
 // The server listens on loopback addresses only. But other users of the host, and other pages
 // in the same browser, can connect to these, too. So only requests with the token get anything
 // that the daemon tells. The token is 128 random bits in the link that mammactl prints. It
-// stands behind the "#" of the link, and browsers send that part to nobody. The page sends the
+// stands after the "#" of the link, and browsers send that part to nobody. The page sends the
 // token in a header field. There is no cookie, because a browser would also send it to servers
 // of other users at other ports of the same address.
 //

@@ -86,7 +86,7 @@ func Listen(addr netip.AddrPort, o Options) (*Server, error) {
 func At(l net.Listener, o Options) (*Server, error) {
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		return nil, errors.Join(fmt.Errorf("serve the page: %v is no address of TCP", l.Addr()), l.Close())
+		return nil, errors.Join(fmt.Errorf("serve the page: %v is not a TCP address", l.Addr()), l.Close())
 	}
 	addr := tcp.AddrPort()
 	if !addr.Addr().IsLoopback() {
@@ -99,7 +99,7 @@ func At(l net.Listener, o Options) (*Server, error) {
 }
 
 func notLoopback(addr netip.AddrPort) error {
-	return fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
+	return fmt.Errorf("serve the page: %v is not a loopback address", addr.Addr())
 }
 
 // Link returns the address of the page, with the token. Everybody who has the link sees

@@ -2,7 +2,7 @@
 
 package notify
 
-// nativeArch is 0, which is no architecture. Filters then let every call pass, and
+// nativeArch is 0, which is not an architecture. Filters then let every call pass, and
 // Install returns an error.
 const nativeArch = 0
 

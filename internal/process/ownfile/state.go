@@ -52,7 +52,7 @@ func CheckOwn(f *os.File) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && !userid.Trusted(st.Uid) {
 		return fmt.Errorf("%s belongs to user %d, who could have put it there", f.Name(), st.Uid)
 	} else if ok && st.Nlink > 1 && othersWrite(filepath.Dir(f.Name())) {
-		return fmt.Errorf("%s is one of %d names of a file, and others than its owner could have put it there", f.Name(), st.Nlink)
+		return fmt.Errorf("%s is one of %d names of a file, and somebody other than its owner could have put it there", f.Name(), st.Nlink)
 	}
 	return nil
 }

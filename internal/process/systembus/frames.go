@@ -36,7 +36,7 @@ type frames struct {
 	// admit decides whether a message is passed on.
 	admit func(Header) bool
 	call  func(Header, []byte) // takes the calls of methods instead; nil: nobody does
-	begun bool                 // after the authentication, whose lines are no messages
+	begun bool                 // after the authentication, whose lines are not messages
 	left  io.Reader
 }
 

@@ -16,7 +16,7 @@ const maxGroups = 65536
 // them when the connection was made (SO_PEERGROUPS, since Linux 4.13). The primary
 // group is in PeerCred.
 //
-// Reading /proc would be no substitute, because the process id may belong to another
+// Reading /proc would not do instead, because the process id may belong to another
 // process by now. The user database would tell the groups that the user can have, not
 // those that the process has.
 //

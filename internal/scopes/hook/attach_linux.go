@@ -51,7 +51,7 @@ func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 		return nil, os.NewSyscallError("fstatfs", err)
 	}
 	if fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		return nil, fmt.Errorf("%s is no directory of cgroup2: %w", group, ErrUnsupported)
+		return nil, fmt.Errorf("%s is not a directory of cgroup2: %w", group, ErrUnsupported)
 	}
 	id, err := GroupID(group)
 	if err != nil {

@@ -169,7 +169,7 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	if err := s.table.SetUsual(Usual{1, TCP, false}, Answer{Kind: Refuse, Errno: maxErrno}); err == nil {
-		t.Error("a number that is no error is taken")
+		t.Error("a number that is not an error is taken")
 	}
 }
 

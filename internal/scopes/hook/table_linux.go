@@ -232,7 +232,7 @@ func (m *Member) encode() ([]byte, error) {
 	user := uint32(anyUser)
 	if m.User != nil {
 		if *m.User == anyUser {
-			return nil, fmt.Errorf("%d is no user", *m.User)
+			return nil, fmt.Errorf("%d is not a user", *m.User)
 		}
 		user = *m.User
 	}

@@ -70,7 +70,7 @@ func usable(f *os.File) error {
 func judge(dir string, st *unix.Stat_t, fs *unix.Statfs_t) error {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("%w: %s is no directory", ErrUnusable, dir)
+		return fmt.Errorf("%w: %s is not a directory", ErrUnusable, dir)
 	case fs.Type != unix.BPF_FS_MAGIC:
 		return fmt.Errorf("%w: %s is not in a BPF file system (mount -t bpf bpf %s)", ErrUnusable, dir, filepath.Dir(dir))
 	case st.Mode&0o022 != 0:

@@ -26,8 +26,8 @@ func TestCheck(t *testing.T) {
 		{dir, "is not in a BPF file system"},
 		{filepath.Join(dir, "new"), "is not in a BPF file system"},
 		{filepath.Join(dir, "none", "new"), "no such file"},
-		{file, "is no directory"},
-		{link, "is no directory"},
+		{file, "is not a directory"},
+		{link, "is not a directory"},
 	} {
 		if err := Check(tt.path); !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.path, err, tt.want)

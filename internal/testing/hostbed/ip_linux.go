@@ -67,7 +67,7 @@ func run(batch []hostfile.Statement, family string) error {
 }
 
 // failures reads what ip(8) says about lines that failed. A route that exists already
-// is no failure, because the kernel has made it for an address.
+// is not a failure, because the kernel has made it for an address.
 func failures(batch []hostfile.Statement, output string) error {
 	var errs []error
 	what := ""

@@ -31,7 +31,7 @@ import (
 
 func main() {
 	note := flag.String("note", "", "write what was skipped to this `file`")
-	program := flag.Bool("program", false, "what follows is no go test")
+	program := flag.Bool("program", false, "what follows is not a go test")
 	total := flag.String("total", "", "add up what was noted in this `folder`")
 	flag.Parse()
 	var err error

@@ -119,7 +119,7 @@ With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.
 		t.Errorf("summary (-want +got)\n%s", diff)
 	}
 	if err := sum(&out, filepath.Join(dir, "none")); err == nil {
-		t.Error("nothing was noted, and that is no error")
+		t.Error("nothing was noted, and there was no error")
 	}
 	b, _ := json.Marshal(tally{Passed: 3})
 	alone := t.TempDir()

@@ -142,7 +142,7 @@ func (c *Case) play(s simulate.Scheme, seed uint64) (float64, error) {
 	return c.Seconds(h), nil
 }
 
-// Seconds plays a case that is no film, and returns how long the loads that count took
+// Seconds plays a case that is not a film, and returns how long the loads that count took
 // together.
 func (c *Case) Seconds(h Host) float64 {
 	sum := time.Duration(0)

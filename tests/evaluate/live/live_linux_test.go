@@ -115,7 +115,7 @@ func TestPrograms(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	if err := r.Actor.Do("video", VideoJob{Way: r.One(0), Server: r.Server.Address, Video: v, Algorithm: "none"}, &w); err == nil {
-		t.Error("an unknown player is no error")
+		t.Error("an unknown player gives no error")
 	}
 	small := workload.Page{Objects: []workload.Object{{Size: 3000, After: workload.None}, {Size: 2000, After: 0}}}
 	var over Loaded
@@ -134,7 +134,7 @@ func TestPrograms(t *testing.T) {
 	lost := r.Asked("video", Asked)
 	lost.Socket += ".gone"
 	if err := r.Actor.Do("page", PageJob{Way: lost, Server: r.Server, Page: small}, &over); err == nil {
-		t.Error("a page without the daemon that was to be asked is no error")
+		t.Error("a page without the daemon that was to be asked gives no error")
 	}
 	if r.MPTCP != nil {
 		t.Skipf("needs a kernel with MPTCP: %v", r.MPTCP)

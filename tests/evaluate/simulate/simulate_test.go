@@ -179,7 +179,7 @@ func TestSlowerPath(t *testing.T) {
 func TestSchemes(t *testing.T) {
 	for _, s := range []Scheme{Policy("nothing"), Policy("video", "be_pessimist=perhaps")} {
 		if _, err := NewHost(Config{Paths: []Path{{Mbps: 1}}, Scheme: s}); err == nil {
-			t.Errorf("%s is no error", s.Name)
+			t.Errorf("%s gives no error", s.Name)
 		}
 	}
 	if s := Policy("video", "be_pessimist=true"); s.Name != "video be_pessimist=true" {

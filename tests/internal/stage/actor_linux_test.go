@@ -41,7 +41,7 @@ func TestAct(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if err := act(strings.NewReader("{"), &out, jobs); err == nil {
-		t.Error("a broken job is no error")
+		t.Error("a broken job gives no error")
 	}
 }
 

@@ -57,7 +57,7 @@ func TestKeeper(t *testing.T) {
 	sync() // again: nothing
 	checkEndpoints(t, k, foreign, one, two)
 
-	// A network that no longer costs anything is no backup. Another network comes.
+	// A network that no longer costs anything is not a backup. Another network comes.
 	h.set(wlan, prefix("wwan0", 3, "10.2.0.2/24"), eth, six)
 	two.Flags = mptcp.FlagSubflow
 	three := mptcp.Endpoint{ID: 10, Addr: eth.Addr(), Flags: mptcp.FlagSubflow}

@@ -220,7 +220,7 @@ func TestKeeperAfterCrash(t *testing.T) {
 	if err := next.sync(start); err != nil {
 		t.Fatal(err)
 	}
-	// The endpoint is no backup any more, because our own endpoints can be changed.
+	// The endpoint is not a backup any more, because our own endpoints can be changed.
 	own := mptcp.Endpoint{ID: 9, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow, Index: 3}
 	checkEndpoints(t, k, foreign, signal, own, theirs)
 	if err := next.end(); err != nil {

@@ -88,7 +88,7 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 // Observe counts a decision. It is quick, and may be called on the request path.
 func (m *Metrics) Observe(r *mam.Record) {
 	m.duration.Observe(r.Took.Seconds())
-	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // resolving a name is no decision
+	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // resolving a name is not a decision
 		return
 	}
 	m.byKind[r.Kind][resultOf(r)].Inc()

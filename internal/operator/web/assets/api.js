@@ -1,6 +1,6 @@
 // Requests to mammactl's server, which asks the daemon.
 
-// The token stands behind the "#" of the link. The tab keeps it, so that the page can be loaded
+// The token stands after the "#" of the link. The tab keeps it, so that the page can be loaded
 // again, and the address line loses it.
 const kept = "mamma-token";
 

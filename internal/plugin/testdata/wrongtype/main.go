@@ -1,4 +1,4 @@
-// A plugin whose New is no constructor of a policy.
+// A plugin whose New is not a constructor of a policy.
 package main
 
 import "github.com/socket-intents/mamma/policy"
