@@ -24,44 +24,10 @@ func TestExecutable(t *testing.T) {
 	if got := Executable(-1); got != "" {
 		t.Errorf("of no process: %q", got)
 	}
-	path, err := exec.LookPath("cat")
-	if err != nil {
-		t.Skip("needs the program cat: ", err)
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copied := filepath.Join(t.TempDir(), filepath.Base(path))
-	if err := os.WriteFile(copied, content, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	copied := copies(t, "cat")[0]
 	cmd := exec.Command(copied)
 	cmd.Args[0] = "cat" // which programs that have many names go by
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	}()
-	if _, err := in.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // it runs
-		t.Fatal(err)
-	}
+	defer running(t, cmd, "")()
 	if err := os.Remove(copied); err != nil {
 		t.Fatal(err)
 	}
@@ -75,29 +41,7 @@ func TestExecutable(t *testing.T) {
 
 // In a mount namespace of its own, a user gives a program the path of another one.
 func TestIsAtInOtherMounts(t *testing.T) {
-	cat, err := exec.LookPath("cat")
-	if err != nil {
-		t.Skip("needs the program cat: ", err)
-	}
-	if cat, err = filepath.EvalSymlinks(cat); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{"mount", "unshare", "sh"} {
-		if _, err := exec.LookPath(path); err != nil {
-			t.Skip("needs the programs mount, unshare and sh: ", err)
-		}
-	}
-	dir := t.TempDir()
-	content, err := os.ReadFile(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, victim := filepath.Join(dir, "own"), filepath.Join(dir, "victim")
-	for _, f := range []string{own, victim} {
-		if err := os.WriteFile(f, content, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	own, victim := inMounts(t)
 	for _, tt := range []struct {
 		script string
 		want   bool
@@ -106,27 +50,9 @@ func TestIsAtInOtherMounts(t *testing.T) {
 		{`mount --bind "$1" "$2" && exec "$2"`, false},
 	} {
 		cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", tt.script, "sh", own, victim)
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		_, err = in.Write([]byte("x"))
-		if err == nil {
-			_, err = io.ReadFull(out, make([]byte, 1)) // it runs
-		}
+		end := running(t, cmd, "mount namespaces")
 		exe, at := Executable(cmd.Process.Pid), IsAt(cmd.Process.Pid, victim)
-		_ = in.Close()
-		_ = cmd.Wait()
-		if err != nil {
-			required.Lacking(t, "needs mount namespaces: %v", err)
-		}
+		end()
 		if exe != victim || at != tt.want {
 			t.Errorf("%s: runs %q, is there: %v; want %q, %v", tt.script, exe, at, victim, tt.want)
 		}
@@ -136,32 +62,13 @@ func TestIsAtInOtherMounts(t *testing.T) {
 // A program that was started by way of another mount namespace has that namespace's path,
 // but this one's mounts.
 func TestIsAtByWayOfOtherMounts(t *testing.T) {
-	cat, err := exec.LookPath("cat")
-	if err != nil {
-		t.Skip("needs the program cat: ", err)
-	}
-	for _, path := range []string{"mount", "unshare", "sh"} {
-		if _, err := exec.LookPath(path); err != nil {
-			t.Skip("needs the programs mount, unshare and sh: ", err)
-		}
-	}
-	dir := t.TempDir()
-	content, err := os.ReadFile(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, victim := filepath.Join(dir, "own"), filepath.Join(dir, "victim")
-	for _, f := range []string{own, victim} {
-		if err := os.WriteFile(f, content, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	own, victim := inMounts(t)
 	mounts := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount --bind "$1" "$2" && exec "$2"`, "sh", own, victim)
-	ended := running(t, mounts)
+	ended := running(t, mounts, "mount namespaces")
 	defer ended()
 	program := exec.Command(fmt.Sprintf("/proc/%d/root%s", mounts.Process.Pid, victim))
 	program.Args[0] = "cat"
-	defer running(t, program)()
+	defer running(t, program, "mount namespaces")()
 	for _, pid := range []int{mounts.Process.Pid, program.Process.Pid} {
 		if exe := Executable(pid); exe != victim {
 			t.Errorf("runs %q, not %q", exe, victim)
@@ -180,9 +87,44 @@ func TestIsAtByWayOfOtherMounts(t *testing.T) {
 	}
 }
 
+// copies makes copies of the program cat in a directory of the test, and returns their paths.
+func copies(t *testing.T, names ...string) (paths []string) {
+	t.Helper()
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("needs the program cat: ", err)
+	}
+	content, err := os.ReadFile(cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// inMounts returns two programs like cat, one of which can be mounted over the other.
+func inMounts(t *testing.T) (own, victim string) {
+	t.Helper()
+	for _, name := range []string{"mount", "unshare", "sh"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skip("needs the programs mount, unshare and sh: ", err)
+		}
+	}
+	both := copies(t, "own", "victim")
+	return both[0], both[1]
+}
+
 // running starts a program that echoes its input, as cat does, and waits until it does. The
-// returned function ends the program. It may be called twice.
-func running(t *testing.T, cmd *exec.Cmd) (end func()) {
+// returned function ends the program. It may be called twice. needs is what may be missing
+// if the program does not echo; "": nothing.
+func running(t *testing.T, cmd *exec.Cmd, needs string) (end func()) {
 	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -205,7 +147,10 @@ func running(t *testing.T, cmd *exec.Cmd) (end func()) {
 	}
 	if err != nil {
 		end()
-		required.Lacking(t, "needs mount namespaces: %v", err)
+		if needs == "" {
+			t.Fatal(err)
+		}
+		required.Lacking(t, "needs %s: %v", needs, err)
 	}
 	return end
 }
