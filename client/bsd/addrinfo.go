@@ -36,7 +36,7 @@ const (
 	AIPassive     = 0x1
 	AICanonName   = 0x2
 	AINumericHost = 0x4
-	AIAddrConfig  = 0x20 // only families that the host has an address of, beside 127.0.0.1 and ::1
+	AIAddrConfig  = 0x20 // only families that the host has an address of, apart from 127.0.0.1 and ::1
 	AINumericServ = 0x400
 )
 

@@ -43,7 +43,7 @@ func (f *durationFlag) Set(text string) error {
 	case d < f.min || d > f.max:
 		hint := ""
 		if strings.Trim(text, "+-0123456789.") == "" {
-			hint = ", and a number alone is one of seconds"
+			hint = ", and a number without a unit means seconds"
 		}
 		return fmt.Errorf("must be from %s to %s%s", durationText(f.min), durationText(f.max), hint)
 	}

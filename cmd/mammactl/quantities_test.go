@@ -24,7 +24,7 @@ func TestDurationFlag(t *testing.T) {
 		{"5", 5 * time.Second, "5s", ""},
 		{"1.5", 1500 * time.Millisecond, "1.5s", ""},
 		{"5 s", 5 * time.Second, "5s", ""},
-		{"0.001", 0, "", "must be from 10ms to 365d, and a number alone is one of seconds"},
+		{"0.001", 0, "", "must be from 10ms to 365d, and a number without a unit means seconds"},
 		{"soon", 0, "", `"soon" is not a number of seconds or a duration such as 250ms, 90s, 5m or 7d`},
 		{"-1s", 0, "", "must not be negative"},
 		{"9ms", 0, "", "must be from 10ms to 365d"},

@@ -196,7 +196,7 @@ type BindDevice uint8
 const (
 	BindAuto   BindDevice = iota // if the routing tables would send packets by another interface
 	BindAlways                   // with every choice
-	BindNever                    // the source address alone
+	BindNever                    // the source address alone, unless other networks are forbidden
 )
 
 func (b BindDevice) String() string { return nameOf(bindDevices, b) }

@@ -69,5 +69,5 @@ func ifBare(text, unit, example string) string {
 	if strings.Trim(text, "+-0123456789.") != "" {
 		return ""
 	}
-	return fmt.Sprintf(": a number alone is one of %s; with its unit it is written %q", unit, example)
+	return fmt.Sprintf(": a number without a unit means %s; with its unit it is written %q", unit, example)
 }

@@ -52,8 +52,10 @@ policy_path = ["/usr/local/lib/mam-policies"]
 # Whether sockets are bound to the chosen network's device
 # (SO_BINDTODEVICE) in addition to its address: "auto", "always" or
 # "never". "auto" means that a socket is bound to the device if the
-# routing tables would send its packets out by another one. Default:
-# "auto".
+# routing tables would send its packets out by another one. A connection
+# that is permitted only some networks, by the policy, by the program or
+# by require and prohibit of a scope, is bound to the device even with
+# "never". Default: "auto".
 bind_device = "auto"
 
 # Whether mamma changes the routes so that packets leave by the chosen

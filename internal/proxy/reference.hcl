@@ -1,7 +1,7 @@
 # Every setting of muacsocksd, with its default unless it says
 # otherwise. Durations are written "250ms", "5 s", "1h30m" or "7d"; a
-# number alone is one of seconds. Sizes in intents are written "300M",
-# "1.5 GB" or "64KiB"; a number alone is one of bytes.
+# number without a unit means seconds. Sizes in intents are written
+# "300M", "1.5 GB" or "64KiB"; a number without a unit means bytes.
 
 # Addresses and ports to serve. Only this host can reach these two.
 listen = ["127.0.0.1:9050", "[::1]:9050"]
@@ -26,8 +26,8 @@ header = "Socket-Intents"
 
 # Whether SOCKS clients that offer a name and a password are asked for
 # them even if no password is needed: a name may carry intents. Some
-# clients offer a name and have none. Not asked are therefore tsocks and
-# connect-proxy, if muacsocksd may look at the process, and for an hour
+# clients offer a name and have none. So these are not asked: tsocks and
+# connect-proxy, if muacsocksd may look at the process; and for an hour
 # any client that had none when it was asked. false: no client is asked.
 ask_names = true
 
@@ -60,7 +60,7 @@ commands {
 }
 
 limits {
-  # Of clients; fewer if the limits of open files or memory are too low.
+  # Of all clients; fewer if limits of open files or memory are too low.
   connections = 10000
   # From one address; this host's own have no limit.
   per_client  = 1000
