@@ -35,12 +35,13 @@ func main() {
 }
 
 type options struct {
-	rev      string
-	rounds   int
-	only     []string
-	dials    int
-	duration time.Duration
-	mamload  string // path of the load generator, of this revision for both builds
+	rev         string
+	rounds      int
+	only        []string
+	dials       int
+	duration    time.Duration
+	established string // numbers of connections beside which host measures
+	mamload     string // path of the load generator, of this revision for both builds
 }
 
 // A part is a group of figures that --only names.
@@ -77,7 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	fs.IntVar(&o.rounds, "rounds", 5, "how often everything is measured; medians count")
 	fs.StringSliceVar(&o.only, "only", names, "`parts` to measure")
 	fs.IntVar(&o.dials, "dials", 400, "dials of each kind in a round")
-	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time for each figure of decisions and host")
+	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time for each figure of decisions")
+	fs.StringVar(&o.established, "established", "0,9000,90000", "numbers of TCP connections beside the daemon, for host")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // decisions measures how many decisions the daemon makes in a second. Beside each build
@@ -39,14 +40,20 @@ func decisions(ctx context.Context, o *options, b *build) ([]figure, error) {
 }
 
 // host measures what the daemon takes while nobody asks it, beside numbers of
-// established connections.
+// established connections. It lets the daemon come to rest first, which measures less
+// often then.
 func host(ctx context.Context, o *options, b *build) ([]figure, error) {
-	out, err := o.load(ctx, "--clients", "1", "--established", "0,9000", "--mamma", filepath.Join(b.dir, "mamma"))
+	out, err := output(ctx, ".", o.mamload, "--clients", "1", "--established", o.established,
+		"--settle", "40s", "--duration", max(o.duration, 10*time.Second).String(), "--mamma", filepath.Join(b.dir, "mamma"))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := readTable(out)
 	if err != nil {
 		return nil, err
 	}
 	var list []figure
-	for _, row := range out {
+	for _, row := range rows {
 		n := row["established"]
 		list = append(list,
 			figure{name: fmt.Sprintf("idle cpu %%, %g connections", n), value: row["idle cpu %"]},

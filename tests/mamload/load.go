@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
@@ -37,6 +39,10 @@ const (
 func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*background, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &background{bed: bed, stop: cancel}
+	if err := allowFiles(2*n + 1000); err != nil {
+		cancel()
+		return nil, err
+	}
 	// The namespace is entered once, because entering it takes longer than to connect.
 	err := bed.Client.Do(func() error {
 		if err := b.open(ctx, n); err != nil {
@@ -52,7 +58,21 @@ func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*backgro
 	return b, nil
 }
 
+// perListener keeps the number of connections to one port below the number of ephemeral
+// ports.
+const perListener = 20000
+
 func (b *background) open(ctx context.Context, n int) error {
+	for ; n > 0; n -= perListener {
+		if err := b.openTo(ctx, min(n, perListener)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openTo opens n connections to one port.
+func (b *background) openTo(ctx context.Context, n int) error {
 	l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
 	if err != nil {
 		return err
@@ -80,10 +100,6 @@ func pair(ctx context.Context, l net.Listener) (near, far net.Conn, err error) {
 	return near, far, nil
 }
 
-// perListener keeps the number of connections to one port below the number of ephemeral
-// ports.
-const perListener = 20000
-
 // linger leaves n connections in TIME_WAIT, which the near side has closed first.
 func (b *background) linger(ctx context.Context, n int) error {
 	for n > 0 {
@@ -102,6 +118,22 @@ func (b *background) linger(ctx context.Context, n int) error {
 		}
 		_ = l.Close()
 		n -= perListener
+	}
+	return nil
+}
+
+// allowFiles lets this process have n descriptors, where it may.
+func allowFiles(n int) error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return err
+	}
+	if l.Cur >= uint64(n) {
+		return nil
+	}
+	l.Cur, l.Max = uint64(n), max(l.Max, uint64(n))
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("%d descriptors: %w", n, err)
 	}
 	return nil
 }

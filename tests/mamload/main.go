@@ -54,7 +54,7 @@ type options struct {
 	clients, established  []int
 	routes, changes       []int
 	timeWait              int
-	duration              time.Duration
+	settle, duration      time.Duration
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -71,6 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
 	fs.IntSliceVar(&o.routes, "routes", []int{0}, "numbers of routes of the host, beside its own few")
 	fs.IntSliceVar(&o.changes, "changes", []int{0}, "numbers of routes that change in a second")
+	fs.DurationVar(&o.settle, "settle", 0, "time to let the daemon come to rest before its idle share is measured")
 	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time per figure")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -156,6 +157,9 @@ func (o *options) beside(ctx context.Context, t *table, changes, pid int, socket
 		}
 		err = errors.Join(err, e)
 	}()
+	if err := rest(ctx, o.settle); err != nil {
+		return err
+	}
 	cpu, err := idleCPU(ctx, pid, o.duration)
 	if err != nil {
 		return err
@@ -189,13 +193,21 @@ func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
 		return "", err
 	}
 	begin := time.Now()
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-		return "", ctx.Err()
+	if err := rest(ctx, d); err != nil {
+		return "", err
 	}
 	after, err := cpuTime(pid)
-	return fmt.Sprintf("%.1f", 100*float64(after-before)/float64(time.Since(begin))), err
+	return fmt.Sprintf("%.2f", 100*float64(after-before)/float64(time.Since(begin))), err
+}
+
+// rest waits, which an idle daemon's share of a processor takes.
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // start starts the daemon in a namespace and waits until it answers.
