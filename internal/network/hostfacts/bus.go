@@ -45,15 +45,15 @@ type owner struct {
 }
 
 // join connects to the bus at path and follows the services. Each question to a service
-// has the time limit.
-func join(ctx context.Context, path string, limit time.Duration, services []string, changed func(string, *dbus.Signal), curious func(string) bool) (_ *bus, err error) {
+// has the time limit. types are those that were decoded before.
+func join(ctx context.Context, path string, limit time.Duration, types *systembus.Types, services []string, changed func(string, *dbus.Signal), curious func(string) bool) (_ *bus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	b := &bus{changed: changed, curious: curious, limit: limit, owners: map[string]*owner{}}
 	for _, name := range services {
 		b.owners[name] = &owner{}
 	}
-	if b.conn, err = systembus.Dial(ctx, path, systembus.Options{Admit: b.admit, Signals: b}); err != nil {
+	if b.conn, err = systembus.Dial(ctx, path, systembus.Options{Admit: b.admit, Types: types, Signals: b}); err != nil {
 		return nil, err
 	}
 	defer func() {

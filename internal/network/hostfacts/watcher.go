@@ -40,6 +40,7 @@ type Watcher struct {
 	path    string        // path of the bus's socket
 	limit   time.Duration // time for each question
 	look    time.Duration // time between two looks
+	types   systembus.Types
 	log     *slog.Logger
 	changed chan struct{} // one slot
 	resumed chan struct{} // likewise
@@ -218,7 +219,7 @@ func (w *Watcher) session(ctx context.Context, once func()) error {
 	for i, s := range w.services {
 		names[i], byName[s.name] = s.name, s
 	}
-	b, err := join(ctx, w.path, w.limit, names, func(name string, signal *dbus.Signal) {
+	b, err := join(ctx, w.path, w.limit, &w.types, names, func(name string, signal *dbus.Signal) {
 		if s := byName[name]; signal == nil || s.concerns(signal) {
 			s.poke()
 		}

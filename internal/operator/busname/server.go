@@ -54,6 +54,7 @@ type Options struct {
 // Server serves the name. It is safe for concurrent use.
 type Server struct {
 	opts   Options
+	types  systembus.Types
 	poked  chan struct{} // one slot; filled when there is a new View
 	shown  atomic.Pointer[mam.View]
 	logged sync.Once // a refusal of the name was logged
@@ -122,6 +123,7 @@ func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 	defer cancel()
 	conn := make(chan *dbus.Conn, 1)
 	c, err := systembus.Dial(ctx, s.opts.Bus, systembus.Options{
+		Types: &s.types,
 		Admit: func(h systembus.Header) bool {
 			return h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal // answers to Hello
 		},

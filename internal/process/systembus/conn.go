@@ -38,6 +38,9 @@ func Path() string {
 type Options struct {
 	// Admit tells whether to decode a message.
 	Admit func(Header) bool
+	// Types are the types that were decoded so far, which are bounded. Whoever connects
+	// again uses the same ones, since their memory is not freed between. nil: none so far.
+	Types *Types
 	// Signals gets the admitted signals.
 	Signals dbus.SignalHandler
 	// Call, if set, gets the method calls, not decoded. The bytes are nil if the call

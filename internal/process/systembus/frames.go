@@ -26,15 +26,16 @@ const (
 // ErrFrame means that the bus does not speak its own protocol.
 var ErrFrame = errors.New("not a message of D-Bus")
 
-// frames is a connection to a bus that passes on only admitted messages. Everybody on
-// the bus can send messages with any types to everybody else. Package reflect never
-// frees the types that decoding needs. So messages that are not admitted must not be
-// decoded.
+// frames is a connection to a bus that passes on only admitted messages, and of these only
+// what the library can decode. Everybody on the bus can send messages with any types to
+// everybody else. Package reflect never frees the types that decoding needs (see Types). So
+// messages that are not admitted must not be decoded.
 type frames struct {
 	net.Conn
 	in *bufio.Reader
 	// admit decides whether a message is passed on.
 	admit func(Header) bool
+	types *Types
 	call  func(Header, []byte) // takes the calls of methods instead; nil: nobody does
 	begun bool                 // after the authentication, whose lines are not messages
 	left  io.Reader
@@ -53,12 +54,20 @@ type Header struct {
 	NoReply   bool   // the sender wants no answer
 }
 
-// TooLarge is the name of the error that stands for an answer which is larger than
-// MaxMessage.
-const TooLarge = "org.freedesktop.DBus.Error.LimitsExceeded"
+// The names of errors that stand for answers which are not read: TooLarge for one that is
+// larger than MaxMessage, and Malformed for one whose values are not those of its signature,
+// or have too many types.
+const (
+	TooLarge  = "org.freedesktop.DBus.Error.LimitsExceeded"
+	Malformed = "org.freedesktop.DBus.Error.InconsistentMessage"
+)
 
 func newFrames(c net.Conn, o Options) *frames {
-	return &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: o.Admit, call: o.Call}
+	f := &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: o.Admit, types: o.Types, call: o.Call}
+	if f.types == nil {
+		f.types = &Types{}
+	}
+	return f
 }
 
 // Write sends what the library writes, and notes the end of the authentication.
@@ -119,17 +128,24 @@ func (f *frames) next() error {
 			}
 			continue
 		}
+		wrong := TooLarge
 		admitted := ok && f.admit(h)
-		small := fixedHeader+fields+body <= MaxMessage
-		if admitted && small {
-			f.left = io.MultiReader(bytes.NewReader(head), io.LimitReader(f.in, body))
-			return nil
-		}
-		if _, err := io.CopyN(io.Discard, f.in, body); err != nil {
+		if admitted && fixedHeader+fields+body <= MaxMessage {
+			raw := make([]byte, len(head)+int(body))
+			copy(raw, head)
+			if _, err := io.ReadFull(f.in, raw[len(head):]); err != nil {
+				return err
+			}
+			if f.types.fit(order, h.Signature, raw[len(head):]) {
+				f.left = bytes.NewReader(raw)
+				return nil
+			}
+			wrong = Malformed
+		} else if _, err := io.CopyN(io.Discard, f.in, body); err != nil {
 			return err
 		}
 		if admitted && h.Answers != 0 {
-			if f.left, err = refusal(h); err != nil {
+			if f.left, err = refusal(h, wrong); err != nil {
 				return err
 			}
 			return nil
@@ -137,12 +153,12 @@ func (f *frames) next() error {
 	}
 }
 
-// refusal returns an answer in place of one that is too large, so that the caller knows
+// refusal returns an error in place of an answer that is not read, so that the caller knows
 // at once. Otherwise the call would end by its time limit, like one that a busy service
 // has not answered yet.
-func refusal(h Header) (io.Reader, error) {
+func refusal(h Header, name string) (io.Reader, error) {
 	m := &dbus.Message{Type: dbus.TypeError, Flags: dbus.FlagNoReplyExpected, Headers: map[dbus.HeaderField]dbus.Variant{
-		dbus.FieldErrorName: dbus.MakeVariant(TooLarge), dbus.FieldReplySerial: dbus.MakeVariant(h.Answers),
+		dbus.FieldErrorName: dbus.MakeVariant(name), dbus.FieldReplySerial: dbus.MakeVariant(h.Answers),
 	}}
 	if h.Sender != "" {
 		m.Headers[dbus.FieldSender] = dbus.MakeVariant(h.Sender)
