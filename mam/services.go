@@ -128,7 +128,7 @@ func (s *services) refreshLocked() {
 	if version == s.read {
 		return
 	}
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		s.read, s.ports, s.cut = fileVersion{}, nil, false
 		return

@@ -1,15 +1,39 @@
-// Package bounded reads no more than a number of bytes from where there may be more.
-// Longer input is an error. With an io.LimitReader, the part that fits would pass for
+// Package bounded reads no more than a number of bytes from where there may be more, and
+// does not wait for them. Longer input is an error. With an io.LimitReader, the part that fits would pass for
 // the whole: a list without its end, or a port without its last digit.
 package bounded
 
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"syscall"
 )
 
 // ErrTooLong means that there is more to read than is taken.
 var ErrTooLong = errors.New("too long")
+
+// ErrNotRegular means that something else than a regular file has a file's name.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Open opens a regular file for reading. Anything else is an error, such as a FIFO, which
+// would have its reader wait until somebody writes to it. Links are followed.
+func Open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
 
 type reader struct {
 	in   io.Reader

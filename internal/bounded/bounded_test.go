@@ -3,7 +3,11 @@ package bounded
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 )
@@ -32,5 +36,29 @@ func TestReadAll(t *testing.T) {
 func TestErrorOfTheSource(t *testing.T) {
 	if _, err := ReadAll(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("xxx"))), 2); !errors.Is(err, iotest.ErrTimeout) {
 		t.Error(err)
+	}
+}
+
+// Whatever has the name of a file is opened at once, or not at all.
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	file, fifo, link := filepath.Join(dir, "file"), filepath.Join(dir, "fifo"), filepath.Join(dir, "link")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{file: nil, link: nil, fifo: ErrNotRegular, dir: ErrNotRegular, os.DevNull: ErrNotRegular, filepath.Join(dir, "none"): fs.ErrNotExist} {
+		f, err := Open(path)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+		if err == nil {
+			if b, err := ReadAll(f, 2); string(b) != "x" || err != nil {
+				t.Errorf("%s: %q, %v", path, b, err)
+			}
+			_ = f.Close()
+		}
 	}
 }

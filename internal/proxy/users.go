@@ -11,11 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/socks"
@@ -56,10 +54,9 @@ type passwordHash struct {
 // saltEncoding is passlib's variant of base64.
 var saltEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").WithPadding(base64.NoPadding)
 
-// loadUsers reads a password file, which others must not be able to read. It waits for
-// nobody who might write to a FIFO.
+// loadUsers reads a password file, which others must not be able to read.
 func loadUsers(path string) (*users, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +64,6 @@ func loadUsers(path string) (*users, error) {
 	fi, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if fi.Mode().Perm()&0o007 != 0 {
 		return nil, fmt.Errorf("%s can be read by everybody (mode %v); chmod o= %s", path, fi.Mode().Perm(), path)

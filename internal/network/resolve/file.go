@@ -76,7 +76,7 @@ func (f *file[T]) read(old *fileState[T]) *fileState[T] {
 		return &fileState[T]{value: old.value, info: info}
 	}
 	var data []byte
-	// A device or a pipe counts as empty, because reading it could block for ever.
+	// A device or a pipe counts as empty.
 	if err == nil && info.Mode().IsRegular() {
 		var cut bool
 		if data, cut, err = readLines(f.path, maxFile); cut {
@@ -101,8 +101,9 @@ func sameFile(a, b fs.FileInfo) bool {
 
 // readLines reads at most limit bytes of a text file. Of a longer file it returns the
 // complete lines. It removes the byte-order mark with which some editors begin files.
+// Devices and pipes are errors, because reading them could block for ever.
 func readLines(path string, limit int) (data []byte, cut bool, err error) {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,11 +1,13 @@
 package resolve
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -62,6 +64,20 @@ func TestLinkServers(t *testing.T) {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Nobody is waited for who might write to a FIFO in the place of such a file.
+func TestLinkServersInFIFO(t *testing.T) {
+	run := t.TempDir()
+	for _, name := range []string{"systemd/resolve/netif/3", "resolvconf/interface/wlan0.dhclient"} {
+		path := filepath.Join(run, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := LinkServers(run, "wlan0", 3); len(got) != 0 {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ const maxRunFile = 1 << 20
 // readSmall reads a file of at most maxRunFile bytes. It returns nothing if that fails: a
 // part could lack the line that counts.
 func readSmall(path string) string {
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return ""
 	}
