@@ -18,6 +18,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/process/httpserver"
+	"github.com/socket-intents/mamma/internal/process/limits"
 )
 
 // patience is how long the tests wait for something that should happen at once.
@@ -283,6 +286,36 @@ func TestMetrics(t *testing.T) {
 		if !regexp.MustCompile(want).Match(text) {
 			t.Errorf("%s is missing in:\n%s", want, regexp.MustCompile(`(?m)^(go|process|promhttp|#).*\n`).ReplaceAll(text, nil))
 		}
+	}
+}
+
+// Whoever reaches the metrics takes a bounded part of the descriptors, by connections that
+// are kept open.
+func TestMetricsConnections(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close()
+	start(t, command(t, "--listen", "127.0.0.1:0", "--metrics", addr))
+	most := httpserver.Conns(limits.Files())
+	served := 0
+	for range most + 20 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := io.WriteString(c, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			continue
+		}
+		if n, _ := c.Read(make([]byte, 12)); n > 0 {
+			served++
+		}
+	}
+	if served == 0 || served > most {
+		t.Errorf("%d connections are served, at most %d may be", served, most)
 	}
 }
 

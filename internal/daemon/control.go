@@ -12,6 +12,8 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/process/httpserver"
+	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
@@ -59,7 +61,10 @@ func (c *controlServer) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.server.Serve(ctx, c.socket) })
 	if c.metrics != nil {
-		g.Go(func() error { return control.ServeMetrics(ctx, c.metrics, c.handler, c.log) })
+		g.Go(func() error {
+			l := httpserver.Limit(c.metrics, httpserver.Conns(limits.Files()))
+			return httpserver.Serve(ctx, l, httpserver.New(httpserver.Metrics(c.handler), c.log))
+		})
 	}
 	return g.Wait()
 }

@@ -2,12 +2,15 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -65,9 +68,7 @@ func newMetrics(conns func() int, manager func() bool) *metrics {
 }
 
 func (m *metrics) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	return mux
+	return httpserver.Metrics(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: 10 * time.Second}))
 }
 
 func (m *metrics) established(ss *socks.Session) {
@@ -97,7 +98,7 @@ func pathOf(ss *socks.Session) pathLabels {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := pathLabels{device: d.device}
+	l := pathLabels{device: strings.ToValidUTF8(d.device, "\ufffd")} // an interface may have any name, but a label not
 	if d.source.IsValid() {
 		l.source = d.source.String()
 	}

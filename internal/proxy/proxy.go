@@ -18,6 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/socks"
@@ -257,8 +258,9 @@ func (p *Proxy) exposeLocked(addr string) error {
 	}
 	p.webAddr = addr
 	if l != nil {
-		web := &http.Server{Handler: p.metrics.handler(), ReadHeaderTimeout: 10 * time.Second}
+		web := httpserver.New(p.metrics.handler(), p.log)
 		p.web = web
+		l = httpserver.Limit(l, httpserver.Conns(limits.Files()))
 		p.serving.Go(func() { _ = web.Serve(l) }) // ends with Close
 	}
 	return nil

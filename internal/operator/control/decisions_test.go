@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/mam"
 )
 
@@ -56,7 +57,7 @@ func (g *gate) Write(b []byte) (int, error) {
 
 // Many clients that ask for everything and do not read it take little memory together.
 func TestUnreadDecisions(t *testing.T) {
-	const keep, clients = 4000, maxConnsPerUser
+	const keep, clients = 4000, httpserver.MaxConns / sharePerUser
 	d := startKeeping(t, keep, view(), nil)
 	d.decide(t, keep)
 	memory := func() int64 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -199,7 +200,9 @@ func TestDecisionsWindow(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	l := newListener(nil, guard{owner: 900}, nil, nil)
+	const maxConns = httpserver.MaxConns
+	const maxConnsPerUser, reservedConns = maxConns / sharePerUser, maxConns / shareReserved
+	l := newListener(nil, guard{owner: 900}, nil, nil, maxConns)
 	enter := func(p peer, n int) {
 		t.Helper()
 		for range n {
@@ -233,31 +236,22 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestServeMetrics(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	run, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mamma_up 1\n") })
-	go func() { served <- ServeMetrics(run, l, h, discard()) }()
-	var tr http.Transport
-	defer tr.CloseIdleConnections()
-	hc := http.Client{Transport: &tr}
-	for path, want := range map[string]int{"/metrics": 200, "/v1/status": 404, "/": 404} {
-		resp, err := hc.Get("http://" + l.Addr().String() + path)
-		if err != nil {
-			t.Fatal(err)
+// Of few descriptors the control socket takes few, and still some. Root is not shut out.
+func TestLimitsByFiles(t *testing.T) {
+	for _, files := range []uint64{0, 64, 256, 1024, 1<<64 - 1} {
+		most := httpserver.Conns(files)
+		l := newListener(nil, guard{owner: 900}, nil, nil, most)
+		others, all := 0, 0
+		for uid := range uint32(10 * httpserver.MaxConns) { // each as many connections as are left
+			for l.enter(peer{Cred: unixsocket.Cred{UID: 3000 + uid}}) {
+				others++
+			}
 		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		for all = others; l.enter(root); all++ {
 		}
-	}
-	cancel()
-	if err := <-served; err != nil {
-		t.Error(err)
+		if others == 0 || others >= most || all != most {
+			t.Errorf("of %d, others have %d, and all %d", most, others, all)
+		}
 	}
 }
 

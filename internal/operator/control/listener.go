@@ -7,14 +7,11 @@ import (
 )
 
 const (
-	// maxConns bounds the served connections, and so the memory, of which each takes
-	// some 40 kB. People and dashboards need a handful.
-	maxConns = 128
-	// maxConnsPerUser prevents one user from taking all connections. reservedConns are
-	// kept for root and the daemon's user, so that they can always find out what is
-	// wrong. For these two only maxConns counts.
-	maxConnsPerUser = 32
-	reservedConns   = 16
+	// A user has at most one connection of sharePerUser, so that none takes all. One of
+	// shareReserved is kept for root and the daemon's user, so that they can always find
+	// out what is wrong. For these two only the bound of all counts.
+	sharePerUser  = 4
+	shareReserved = 8
 )
 
 // listener accepts connections within the limits, and notes who the peers are.
@@ -23,14 +20,15 @@ type listener struct {
 	guard guard
 	who   func(*net.UnixConn) (peer, error)
 	log   *slog.Logger
+	most  int // connections at a time
 
 	mu    sync.Mutex
 	count int
 	users map[uint32]int
 }
 
-func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error), log *slog.Logger) *listener {
-	return &listener{Listener: l, guard: g, who: who, log: log, users: map[uint32]int{}}
+func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error), log *slog.Logger, most int) *listener {
+	return &listener{Listener: l, guard: g, who: who, log: log, most: most, users: map[uint32]int{}}
 }
 
 // Accept returns the next connection within the limits. It closes others at once,
@@ -61,9 +59,9 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) enter(p peer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	most, mostOfUser := maxConns-reservedConns, maxConnsPerUser
+	most, mostOfUser := l.most-max(1, l.most/shareReserved), max(1, l.most/sharePerUser)
 	if l.guard.rights(p).Change {
-		most, mostOfUser = maxConns, maxConns
+		most, mostOfUser = l.most, l.most
 	}
 	if l.count >= most || l.users[p.UID] >= mostOfUser {
 		return false
@@ -93,42 +91,5 @@ type conn struct {
 func (c *conn) Close() error {
 	err := c.UnixConn.Close()
 	c.once.Do(c.leave)
-	return err
-}
-
-// limit lets n connections of l be open at a time, and closes further ones at once.
-func limit(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, slots: make(chan struct{}, n)}
-}
-
-type limited struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &slotted{Conn: c, free: func() { <-l.slots }}, nil
-		default:
-			_ = c.Close()
-		}
-	}
-}
-
-type slotted struct {
-	net.Conn
-	once sync.Once
-	free func()
-}
-
-func (c *slotted) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(c.free)
 	return err
 }

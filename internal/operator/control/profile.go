@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 )
 
 // Bounds of the time for which a profile is taken.
@@ -130,7 +132,7 @@ func (s *Server) takeProfile(w http.ResponseWriter, r *http.Request) ([]byte, er
 	}
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{}) // nothing more is read, and an expired deadline would look as if the client had gone
-	_ = rc.SetWriteDeadline(time.Now().Add(length + writeTimeout))
+	_ = rc.SetWriteDeadline(time.Now().Add(length + httpserver.WriteTimeout))
 	ctx, cancel := context.WithTimeout(r.Context(), length)
 	defer cancel()
 	if err := take(ctx, &b); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -87,7 +88,7 @@ func (s *Server) scopes(r *http.Request) (any, error) {
 	if s.opts.Scopes == nil {
 		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("this mamma places no connections of others"))
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), httpserver.ReadTimeout)
 	defer cancel()
 	sc, err := s.opts.Scopes(ctx)
 	if err != nil {
@@ -107,7 +108,7 @@ func (s *Server) detach(r *http.Request) (any, error) {
 	}
 	p := peerFrom(r.Context())
 	s.log.Info("detaching asked for at the control socket", "uid", p.UID, "pid", p.PID)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), readTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), httpserver.ReadTimeout)
 	defer cancel()
 	if err := s.opts.DetachScopes(ctx); err != nil {
 		return nil, failure(http.StatusUnprocessableEntity, "refused", err)

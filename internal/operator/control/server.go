@@ -14,22 +14,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/process/httpserver"
+	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Limits of a connection. Requests have a few hundred bytes and come from the same
-// host, so a peer that takes seconds is broken or hostile.
-const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	// writeTimeout includes the time to make the answer. A reload may have to wait for
-	// a policy that reads large settings.
-	writeTimeout   = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 16 << 10
-	maxBody        = 64 << 10
-)
+const maxBody = 64 << 10 // bytes of a request's body
 
 // Options are the settings of a Server.
 type Options struct {
@@ -97,6 +88,7 @@ type Server struct {
 	// profiling is held while a profile is taken, because the runtime can take only one
 	// of each kind.
 	profiling sync.Mutex
+	looking   sync.Mutex // held while the MPTCP connections are read
 }
 
 // New makes a Server.
@@ -124,49 +116,9 @@ func New(opts Options) *Server {
 // closes l, gives running requests a second to finish, and closes all connections. The
 // error is nil after an orderly end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return serve(ctx, newListener(l, s.guard, s.opts.peer, s.log), s.handler(), s.log)
-}
-
-// ServeMetrics serves GET /metrics, and nothing else, at l until ctx ends. It is for a
-// TCP listener. That has no credentials, so metrics must contain nothing that belongs
-// to a single user.
-func ServeMetrics(ctx context.Context, l net.Listener, metrics http.Handler, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	return serve(ctx, limit(l, maxConns), mux, log)
-}
-
-func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
-	// Requests end with ctx, including event streams.
-	requests, cancel := context.WithCancel(ctx)
-	defer cancel()
-	hs := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		BaseContext: func(net.Listener) context.Context { return requests },
-		ConnContext: withPeer,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		// Requests that have not ended by then are cut off.
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if hs.Shutdown(late) != nil {
-			_ = hs.Close()
-		}
-	})
-	err := hs.Serve(l)
-	if !stop() {
-		<-ended
-	}
-	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
-		return nil
-	}
-	_ = hs.Close()
-	return fmt.Errorf("serve control socket: %w", err)
+	hs := httpserver.New(s.handler(), s.log)
+	hs.ConnContext = withPeer
+	return httpserver.Serve(ctx, newListener(l, s.guard, s.opts.peer, s.log, httpserver.Conns(limits.Files())), hs)
 }
 
 func (s *Server) handler() http.Handler {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -228,7 +229,7 @@ func (s *Server) reload(r *http.Request) (any, error) {
 	}
 	p := peerFrom(r.Context())
 	s.log.Info("reload asked for at the control socket", "uid", p.UID, "pid", p.PID)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeTimeout-time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), httpserver.WriteTimeout-time.Second)
 	defer cancel()
 	if err := s.opts.Reload(ctx); err != nil {
 		return nil, failure(http.StatusUnprocessableEntity, "refused", err)

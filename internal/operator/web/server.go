@@ -19,6 +19,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/doctor"
+	"github.com/socket-intents/mamma/internal/process/httpserver"
 )
 
 // Limits. A page has a handful of requests at a time, and each tab of the browser one stream.
@@ -117,7 +118,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		BaseContext: func(net.Listener) context.Context { return requests },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = hs.Close() })
-	err := hs.Serve(&limited{Listener: s.l, slots: make(chan struct{}, maxConns)})
+	err := hs.Serve(httpserver.Limit(s.l, maxConns))
 	stop()
 	_ = hs.Close()
 	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
@@ -232,35 +233,4 @@ func fail(w http.ResponseWriter, status int, code, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(control.Failure{Error: text, Code: code}) // an error means that the client has gone
-}
-
-// limited closes connections for which there is no slot.
-type limited struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &slotted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			_ = c.Close()
-		}
-	}
-}
-
-type slotted struct {
-	net.Conn
-	free func()
-}
-
-func (c *slotted) Close() error {
-	defer c.free()
-	return c.Conn.Close()
 }
