@@ -66,6 +66,9 @@ func (a *app) showMultipath(m *control.Multipath) error {
 		return err
 	}
 	var b strings.Builder
+	if m.Omitted > 0 {
+		fmt.Fprintf(&b, "%d more connections are not shown.\n", m.Omitted)
+	}
 	if !m.Complete {
 		b.WriteString("Only your own connections are shown.\n")
 	}

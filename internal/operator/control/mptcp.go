@@ -19,8 +19,9 @@ type Multipath struct {
 	// its vetoes hold. If it is false although mamma manages subflows, the policy is
 	// asked about all connections at once.
 	PerConnection bool                `json:"per_connection"`
-	Complete      bool                `json:"complete"` // false: only the peer's own connections are shown
-	Connections   []MultipathConn     `json:"connections"`
+	Complete      bool                `json:"complete"`    // false: only the peer's own connections are shown
+	Connections   []MultipathConn     `json:"connections"` // at most 1000
+	Omitted       int                 `json:"omitted"`     // number of further ones
 	Endpoints     []MultipathEndpoint `json:"endpoints"`
 	// Without are the networks that lack an endpoint because the kernel has no room for
 	// more. Connections get no subflows over them.
@@ -75,12 +76,18 @@ type MultipathCounters struct {
 	JoinsReceived uint64            `json:"joins_received"` // those that peers asked for
 }
 
+// maxMultipath bounds the connections in an answer, which take a kilobyte or two each. Any
+// user can have ten thousands of them.
+const maxMultipath = 1000
+
 // mptcp answers /v1/mptcp. A peer that may not read everything is shown its own
-// connections only.
+// connections only. The connections of the host are in memory once, however many ask.
 func (s *Server) mptcp(r *http.Request) (any, error) {
 	if s.opts.Multipath == nil {
 		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("MPTCP connections are not looked at"))
 	}
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	m, err := s.opts.Multipath()
 	if err != nil {
 		return nil, failure(http.StatusNotImplemented, "unsupported", fmt.Errorf("MPTCP cannot be looked at: %w", err))
@@ -90,5 +97,8 @@ func (s *Server) mptcp(r *http.Request) (any, error) {
 	if !m.Complete {
 		m.Connections = slices.DeleteFunc(m.Connections, func(c MultipathConn) bool { return c.UID != p.UID || p.UID == nobody })
 	}
+	shown := min(len(m.Connections), maxMultipath)
+	m.Omitted = len(m.Connections) - shown
+	m.Connections = append([]MultipathConn{}, m.Connections[:shown]...) // the rest is freed before the answer is written
 	return m, nil
 }
