@@ -292,9 +292,8 @@ func TestOnePlaceReadsRoutes(t *testing.T) {
 // cuts are the files that may cut what they read without an error, and why that is right
 // there. Everywhere else, a part must not be taken for the whole.
 var cuts = map[string]string{
-	"cmd/mammactl/get.go":                  "the caller knows where the part of the file ends",
-	"internal/config/read.go":              "its callers take what is as long as the limit for too long",
-	"internal/process/systembus/frames.go": "the message says how long it is",
+	"cmd/mammactl/get.go":     "the caller knows where the part of the file ends",
+	"internal/config/read.go": "its callers take what is as long as the limit for too long",
 }
 
 // Input that is too long is an error, and is not cut silently.
