@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/netip"
@@ -170,8 +171,17 @@ func watchedDaemon(t *testing.T, nets *script) (*Daemon, map[string]*sync.Mutex)
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "mamma.conf")
-	text := "state_dir = \"" + dir + "\"\nsystem_bus = \"off\"\npolicy \"sample\" {}\ninterface \"w*\" {\n  cost = \"metered\"\n  budget = \"1GB\"\n}\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	servers := filepath.Join(dir, "resolv.conf")
+	text := fmt.Sprintf(`state_dir = %q
+		system_bus = "off"
+		policy "sample" {}
+		probe { when = "always" }
+		interface "wlan0" { resolvconf = %q }
+		interface "wwan0" {
+			cost = "metered"
+			budget = "1GB"
+		}`, dir, servers)
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.WriteFile(servers, []byte("nameserver 192.168.0.1\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: policies.All()}, nets.watch)
@@ -224,7 +234,9 @@ func TestNoFileUnderLock(t *testing.T) {
 		d.reported(rec)
 		d.health.heard(&rec)
 		d.flow(&mam.FlowReport{App: rec.App, Over: id, Remote: rec.Remote, Silent: true})
-		_, _ = d.health.probes(map[policy.PrefixID]lastProbe{})
+		if jobs, _ := d.health.probes(map[policy.PrefixID]lastProbe{}); len(jobs) == 0 {
+			t.Error("no probe is due, and so no name server is looked up")
+		}
 		d.health.took(result{job{id: id, stay: d.health.stays[id].number}, errors.New("no answer")})
 		d.current.publish()
 		d.forget("")

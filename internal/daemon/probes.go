@@ -78,8 +78,27 @@ func (l lastProbe) pause(interval time.Duration, costs bool) time.Duration {
 }
 
 // probes returns the probes that are due, given the last ones, and how long to wait
-// before the next call.
+// before the next call. It makes them without the lock, because a file may name the
+// servers to ask, and reading it may take long.
 func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wait time.Duration) {
+	due, target, wait := h.due(last)
+	for i := range due {
+		d := &due[i]
+		if run := d.probe(target, h.unbound); run != nil {
+			jobs = append(jobs, job{d.id, d.stay, run})
+		}
+	}
+	return jobs, wait
+}
+
+// dueProbe is a prefix to be probed now, in a stay.
+type dueProbe struct {
+	probed
+	stay uint64
+}
+
+// due returns the prefixes to be probed, how, and how long to wait before the next call.
+func (h *healthWatch) due(last map[policy.PrefixID]lastProbe) (list []dueProbe, target config.ProbeTarget, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -107,16 +126,14 @@ func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wa
 				continue
 			}
 		}
-		if run := p.probe(h.how.Target, h.unbound); run != nil {
-			jobs = append(jobs, job{p.id, stay, run})
-		}
+		list = append(list, dueProbe{p, stay})
 	}
 	for id := range last {
 		if !present[id] {
 			delete(last, id)
 		}
 	}
-	return jobs, wait
+	return list, h.how.Target, wait
 }
 
 // wantedLocked tells whether a prefix is to be probed: where that costs something only in
