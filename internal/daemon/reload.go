@@ -49,7 +49,9 @@ func (r *reloader) reload(ctx context.Context) (err error) {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	defer func() { r.note(err) }()
-	cfg, err := r.loader.configuration(ctx, r.opts)
+	prompt, cancel := config.Promptly(ctx)
+	cfg, err := r.loader.configuration(prompt, r.opts)
+	cancel()
 	if err != nil {
 		return err
 	}

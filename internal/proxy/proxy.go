@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/process/httpserver"
 	"github.com/socket-intents/mamma/internal/process/limits"
@@ -96,7 +97,9 @@ func (p *Proxy) CheckManager(ctx context.Context) error { return p.out.Load().ch
 
 // Reload reads the configuration again. After an error the old settings stay.
 func (p *Proxy) Reload(ctx context.Context) error {
-	c, err := p.options.load(ctx)
+	prompt, cancel := config.Promptly(ctx)
+	defer cancel()
+	c, err := p.options.load(prompt)
 	if err != nil {
 		return err
 	}

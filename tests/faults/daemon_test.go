@@ -106,3 +106,40 @@ func write(t *testing.T, path, text string) string {
 	}
 	return path
 }
+
+// A configuration that became a FIFO without a writer fails one reload. It does not keep the
+// daemon from the next one.
+func TestReloadFromFIFO(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		start      func(conf string) *stage.Process
+	}{
+		{"mamma", loopbackConf, func(conf string) *stage.Process { return start(t, options{}, conf).Process }},
+		{"muacsocksd", "listen = [\"127.0.0.1:0\"]\n", func(conf string) *stage.Process {
+			p := stage.Launch(t, nil, exec.Command(filepath.Join(bin, "muacsocksd"), "--socket", conf+".none", "--config", conf))
+			p.Log.Await(t, "msg=listening", 1)
+			return p
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conf := write(t, filepath.Join(t.TempDir(), "conf"), tt.text)
+			p := tt.start(conf)
+			if err := os.Remove(conf); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mkfifo(conf, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p.Signal(t, syscall.SIGHUP)
+			p.Log.Await(t, "perhaps it is a FIFO that nobody writes to", 1)
+			if err := os.Remove(conf); err != nil {
+				t.Fatal(err)
+			}
+			write(t, conf, tt.text)
+			p.Signal(t, syscall.SIGHUP)
+			p.Log.Await(t, "msg=reloaded", 1)
+			p.Signal(t, syscall.SIGTERM)
+			p.Wait(t)
+		})
+	}
+}
