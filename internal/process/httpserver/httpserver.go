@@ -31,7 +31,7 @@ const (
 	// Where descriptors are few, one in filesOfConn may be for such a connection, so that
 	// the daemon's other clients keep theirs. leastConns are served in any case.
 	filesOfConn = 16
-	leastConns  = 4
+	leastConns  = 8
 )
 
 // Conns returns the number of connections that so many descriptors allow.
