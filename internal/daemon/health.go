@@ -26,7 +26,7 @@ const maxReports = 256
 
 // healthWatch judges the health of the managed prefixes. Its evidence is what the
 // kernel says about them, how clients' connects end, how connections proceed, and
-// probes. It is safe for concurrent use. All methods but run return at once.
+// probes. It is safe for concurrent use. All methods but run and probes return at once.
 type healthWatch struct {
 	log     *slog.Logger
 	unbound lookup

@@ -28,7 +28,7 @@ type Options struct {
 	// Clock tells the time; nil: Now.
 	Clock func() Instant
 	// OnSnapshot is called with each snapshot after its publication, in the sampler's
-	// goroutine, so it must not block. It may be nil.
+	// goroutine: the next pass waits until it returns. It may be nil.
 	OnSnapshot func(*Snapshot)
 	// Watcher is told about each connection that a pass finds, in the sampler's
 	// goroutine, so it must not block. It may be nil.
