@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -179,19 +180,24 @@ func (r *Ring) Since(seq uint64) []Record { return r.Next(seq, len(r.slots)) }
 // Next returns the n oldest of the remembered decisions with numbers above seq, oldest
 // first. If the first number is not seq+1, some decisions were already forgotten. New
 // decisions wait during the copy, so n should not exceed some hundreds.
-func (r *Ring) Next(seq uint64, n int) []Record {
+func (r *Ring) Next(seq uint64, n int) []Record { return r.AppendNext(nil, seq, n) }
+
+// AppendNext appends to recs what Next returns. A caller that goes through a large ring can
+// use the memory of one part for the next one.
+func (r *Ring) AppendNext(recs []Record, seq uint64, n int) []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	size := uint64(len(r.slots))
 	if seq >= r.seq || n <= 0 {
-		return nil
+		return recs
 	}
 	first := seq + 1
 	if r.seq >= size {
 		first = max(first, r.seq-size+1)
 	}
-	recs := make([]Record, 0, min(uint64(n), r.seq-first+1))
-	for s := first; s <= r.seq && len(recs) < n; s++ {
+	n = int(min(uint64(n), r.seq-first+1))
+	recs = slices.Grow(recs, n)
+	for s := first; s < first+uint64(n); s++ {
 		recs = append(recs, r.slots[s%size])
 	}
 	return recs

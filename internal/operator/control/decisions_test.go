@@ -55,6 +55,25 @@ func (g *gate) Write(b []byte) (int, error) {
 	return g.to.Write(b)
 }
 
+// To go through all decisions takes the memory of one part of them, however many there are.
+func TestRememberedInParts(t *testing.T) {
+	const keep = 20 * chunk
+	d := startKeeping(t, keep, view(), nil)
+	d.decide(t, keep)
+	n := 0
+	allocs := testing.AllocsPerRun(10, func() {
+		n = 0
+		for rec := range remembered(d.Decisions(), 0) {
+			if n++; rec.Seq != uint64(n) {
+				t.Fatalf("decision %d comes as number %d", rec.Seq, n)
+			}
+		}
+	})
+	if n != keep || allocs > 5 {
+		t.Errorf("%d decisions, with %.0f allocations", n, allocs)
+	}
+}
+
 // Many clients that ask for everything and do not read it take little memory together.
 func TestUnreadDecisions(t *testing.T) {
 	const keep, clients = 4000, httpserver.MaxConns / sharePerUser
