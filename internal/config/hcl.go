@@ -266,7 +266,7 @@ func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]s
 		reader, ok := blocks[b.Type]
 		h.labels(b)
 		switch {
-		case settings[b.Type] != nil:
+		case settings[b.Type] != nil && !ok: // intents of a scope is a setting and a block
 			h.errorf(position(b.TypeRange), "%s is a setting: %s = ...", b.Type, b.Type)
 			continue
 		case !ok:
@@ -343,6 +343,8 @@ func (h *hclFile) home(name, where string) string {
 		return "; it belongs outside of the block"
 	case strings.HasPrefix(where, "scope "):
 		return fmt.Sprintf("; one of %s", strings.Join(slices.Sorted(maps.Keys(h.scopeSettings(&Scope{}))), ", "))
+	case strings.HasPrefix(where, "intents "):
+		return fmt.Sprintf("; one of %s", strings.Join(slices.Sorted(maps.Keys(h.ruleSettings(&Rule{}))), ", "))
 	case strings.HasPrefix(where, "prefix ") || strings.HasPrefix(where, "interface "):
 		return fmt.Sprintf(`; what the policy reads belongs into options { }, all else is one of %s`, strings.Join(slices.Sorted(maps.Keys(network)), ", "))
 	case network[name] != nil:

@@ -104,6 +104,17 @@ func TestHCLSettings(t *testing.T) {
 				{Require, ByNetwork, "home"}, {Prefer, ByInterface, "wlan0"}, {Prefer, ByNetwork, "home"}, {Avoid, ByInterface, "wwan0"}, {Prohibit, ByCost, "expensive"},
 			}}}
 		}},
+		{"scope \"a\" {\n  intents = \"category=query\"\n  port_intents = true\n  intents \"mail\" {\n    set = \"category=bulktransfer\"\n    port = [25, \"8000-8999\"]\n    destination = [\"192.0.2.7/24\", \"2001:db8::1\"]\n    command = \"rsync\"\n  }\n  intents \"all\" {\n    set = \"burstiness=bulk\"\n  }\n}", func(c *Config) {
+			c.Scopes = []Scope{{
+				Name: "a", Intents: intent.Set{}.WithCategory(intent.CategoryQuery), PortIntents: true, Rules: []Rule{
+					{
+						Name: "mail", Set: intent.Set{}.WithCategory(intent.CategoryBulkTransfer), Ports: []PortRange{{25, 25}, {8000, 8999}},
+						Destinations: []netip.Prefix{network, netip.MustParsePrefix("2001:db8::1/128")}, Commands: []string{"rsync"},
+					},
+					{Name: "all", Set: intent.Set{}.WithBurstiness(intent.BurstsBulk)},
+				},
+			}}
+		}},
 		{"decisions {\n  keep = 2 * 5\n}", func(c *Config) { c.Decisions.Keep = 10 }},
 		{`policy "a" {}`, func(c *Config) { c.Policy.Name = "a" }},
 		{"policy \"a\" {\n  s = \"x\\ty\"\n  n = 3.50\n  b = true\n  l = [\"x\", 1, false]\n  e = []\n  big = 9007199254740993\n  e9 = 1e9\n}", func(c *Config) {

@@ -244,6 +244,10 @@ scope "backup" {
   # The intents of the connections, written as for "mammactl run".
   # Default: none.
   intents = "category=bulktransfer"
+  # Whether intents are guessed from well-known ports, for example that
+  # port 22 is interactive. A guess is made only if neither a block
+  # "intents" nor the setting states a category. Default: false.
+  port_intents = true
   # Whether these connections use networks that cost something only if
   # no other network is left. Default: false. If avoid_metered at the
   # top level of the file is true, that holds for scopes, too.
@@ -258,6 +262,24 @@ scope "backup" {
   prefer = "interface=wlan0"
   avoid = "cost=metered"
   prohibit = ["cost=expensive", "interface=wwan0"]
+  # The intents of some of the connections. The blocks are as in the
+  # configuration of muacsocksd, but no name of a destination and no path
+  # of a program can be given. If a connection matches several blocks,
+  # all of them count; if these state the same intent, the first block
+  # does. They come before the setting "intents". A scope has at most 16
+  # such blocks.
+  intents "mirror" {
+    # What is stated.
+    set = "category=bulktransfer, timeliness=backgroundtraffic"
+    # Each of the other settings is optional, and a single value or a
+    # list. A connection matches if one element of each list does.
+    # The networks or addresses of destinations. Default: all.
+    destination = ["192.0.2.0/24", "2001:db8::/32"]
+    # The ports of destinations. Default: all.
+    port = [873, "8000-8999"]
+    # The commands, as for the scope itself. Default: all.
+    command = "rsync"
+  }
 }
 
 # The policy decides which network a connection uses. The block has the

@@ -46,6 +46,9 @@ func TestReferenceComplete(t *testing.T) {
 	for name := range h.scopeSettings(&Scope{}) {
 		names = append(names, name)
 	}
+	for name := range h.ruleSettings(&Rule{}) {
+		names = append(names, name)
+	}
 	changed := *mustParse(t, Reference)
 	changed.Auto, changed.AvoidMetered = true, false
 	changed.SystemBus = Off

@@ -47,6 +47,12 @@ type Scope struct {
 	Users                 []string // names or numbers; empty: all
 	Commands              []string // of threads; empty: all
 	Intents               intent.Set
+	// Rules state intents for some of the connections, in the order written. If several
+	// state the same intent, the first one counts. They come before Intents.
+	Rules []Rule
+	// PortIntents guesses the intents of connections to well-known ports for which nothing
+	// else states a category.
+	PortIntents bool
 	// AvoidMetered keeps networks that cost something for when no other is left.
 	AvoidMetered bool
 	// Wants are which networks the scope is to have, in the order written within each
@@ -104,18 +110,13 @@ func (s *Scope) ByGroup() bool { return len(s.Units)+len(s.Slices)+len(s.Groups)
 // scopeSettings are those of scope blocks.
 func (h *hclFile) scopeSettings(to *Scope) map[string]setter {
 	settings := map[string]setter{
-		"unit":    bounded(h, &to.Units, parseUnit, false),
-		"slice":   bounded(h, &to.Slices, parseSlice, false),
-		"cgroup":  bounded(h, &to.Groups, parseGroupPath, false),
-		"user":    bounded(h, &to.Users, parseUser, true),
-		"command": bounded(h, &to.Commands, parseCommand, false),
-		"intents": into(h, &to.Intents, func(text string) (intent.Set, error) {
-			s, err := intent.Parse(text)
-			if err != nil {
-				return s, fmt.Errorf("is wrong: %w", err)
-			}
-			return s, nil
-		}),
+		"unit":          bounded(h, &to.Units, parseUnit, false),
+		"slice":         bounded(h, &to.Slices, parseSlice, false),
+		"cgroup":        bounded(h, &to.Groups, parseGroupPath, false),
+		"user":          bounded(h, &to.Users, parseUser, true),
+		"command":       bounded(h, &to.Commands, parseCommand, false),
+		"intents":       into(h, &to.Intents, parseIntents),
+		"port_intents":  h.boolean(&to.PortIntents),
 		"avoid_metered": h.boolean(&to.AvoidMetered),
 	}
 	for _, d := range degrees {
@@ -151,7 +152,9 @@ func (h *hclFile) scope(b *hclsyntax.Block) {
 	if _, err := parseNetworkName(s.Name); err != nil {
 		h.errorf(s.Pos, "the name of a scope %v", err)
 	}
-	h.body(b.Body, fmt.Sprintf("scope %q", s.Name), h.scopeSettings(&s), nil)
+	h.body(b.Body, fmt.Sprintf("scope %q", s.Name), h.scopeSettings(&s), map[string]blockReader{
+		"intents": {label: "name", many: true, read: func(r *hclsyntax.Block) { h.rule(&s, r) }},
+	})
 	slices.SortStableFunc(s.Wants, func(a, b Want) int { return int(a.Degree) - int(b.Degree) })
 	if len(h.c.Scopes) == MaxScopes {
 		h.errorf(s.Pos, "there are more than %d scopes", MaxScopes)
@@ -309,6 +312,9 @@ func (w *writer) scopes(c *Config) {
 		if !s.Intents.IsZero() {
 			w.text("intents", s.Intents.String())
 		}
+		if s.PortIntents {
+			w.line("port_intents = true")
+		}
 		if s.AvoidMetered {
 			w.line("avoid_metered = true")
 		}
@@ -320,6 +326,9 @@ func (w *writer) scopes(c *Config) {
 				}
 			}
 			w.list(d.name, list)
+		}
+		for i := range s.Rules {
+			w.rule(&s.Rules[i])
 		}
 		w.line("}")
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/rules"
+	"github.com/socket-intents/mamma/internal/config"
 )
 
 // Part states intents for some of a program's connections: those to certain ports, to a
@@ -40,7 +40,7 @@ func ParsePart(text string) (Part, error) {
 		return p, nil
 	}
 	if strings.Trim(what, "0123456789-") == "" {
-		ports, err := rules.ParsePorts(what)
+		ports, err := config.ParsePorts(what)
 		if err != nil || ports.Low == 0 {
 			return Part{}, fmt.Errorf("%q: %q is neither a port nor a range of ports", text, what)
 		}

@@ -30,11 +30,11 @@ func TestReference(t *testing.T) {
 		t.Errorf("the reference file differs from the defaults (-default +file):\n%s", diff)
 	}
 	wantRules := []rule{
-		{name: "no mail", match: rules.Match{Ports: []rules.PortRange{{Low: 25, High: 25}, {Low: 465, High: 465}, {Low: 587, High: 587}}}},
+		{name: "no mail", match: rules.Match{Ports: []config.PortRange{{Low: 25, High: 25}, {Low: 465, High: 465}, {Low: 587, High: 587}}}},
 		{name: "home", allow: true, match: rules.Match{
 			Clients:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 			Destinations: []rules.Destination{{Pattern: "*.example.org"}, {Network: netip.MustParsePrefix("198.51.100.0/24")}},
-			Ports:        []rules.PortRange{{Low: 443, High: 443}, {Low: 8000, High: 8999}},
+			Ports:        []config.PortRange{{Low: 443, High: 443}, {Low: 8000, High: 8999}},
 		}},
 	}
 	wantIntents := []rules.Intents{
@@ -54,7 +54,7 @@ func TestReference(t *testing.T) {
 // Numbers in a list need no quotes, and a single entry needs no brackets.
 func TestNumbersInRules(t *testing.T) {
 	want := rules.Match{
-		Ports: []rules.PortRange{{Low: 25, High: 25}, {Low: 465, High: 465}, {Low: 8000, High: 8999}},
+		Ports: []config.PortRange{{Low: 25, High: 25}, {Low: 465, High: 465}, {Low: 8000, High: 8999}},
 		UIDs:  []uint32{1000},
 	}
 	for _, text := range []string{

@@ -69,7 +69,7 @@ func StatedElsewhere(name, value string) string {
 // of a block.
 func (m *Match) Describe(b *config.Body) {
 	config.Texts(b, "destination", &m.Destinations, parseDestination)
-	config.Numbers(b, "port", &m.Ports, ParsePorts)
+	config.Numbers(b, "port", &m.Ports, config.ParsePorts)
 	config.Numbers(b, "uid", &m.UIDs, parseUID)
 	config.Texts(b, "process", &m.Processes, parseProcess)
 }
@@ -77,7 +77,7 @@ func (m *Match) Describe(b *config.Body) {
 // DescribeClient adds the settings about a proxy's clients.
 func (m *Match) DescribeClient(b *config.Body) {
 	m.Describe(b)
-	config.Texts(b, "client", &m.Clients, parseNetwork)
+	config.Texts(b, "client", &m.Clients, config.ParseNetwork)
 	config.Texts(b, "user", &m.Users, notEmpty)
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/socket-intents/mamma/internal/config"
 )
 
 // Match says what a rule applies to. For each kind that has entries, one entry must
@@ -15,10 +17,10 @@ import (
 type Match struct {
 	Clients      []netip.Prefix // networks of a proxy's clients
 	Destinations []Destination
-	Ports        []PortRange // of the destination
-	Users        []string    // names that a proxy's clients give
-	UIDs         []uint32    // user ids of programs on this host
-	Processes    []string    // their executables: full paths, or last parts
+	Ports        []config.PortRange // of the destination
+	Users        []string           // names that a proxy's clients give
+	UIDs         []uint32           // user ids of programs on this host
+	Processes    []string           // their executables: full paths, or last parts
 }
 
 // Destination is a network, or a pattern for names (path.Match).
@@ -26,9 +28,6 @@ type Destination struct {
 	Network netip.Prefix
 	Pattern string // in lower case, without the last dot; "" if a network is meant
 }
-
-// PortRange is the ports from Low to High, both included.
-type PortRange struct{ Low, High uint16 }
 
 // A Verdict tells whether something matches. Greater values are weaker statements.
 type Verdict int
@@ -95,7 +94,7 @@ func (m *Match) Matches(s *Subject) Verdict {
 		len(m.Users) > 0 && !slices.Contains(m.Users, s.User) {
 		return No
 	}
-	if len(m.Ports) > 0 && !s.Later && !slices.ContainsFunc(m.Ports, func(p PortRange) bool { return p.Low <= s.Addr.Port() && s.Addr.Port() <= p.High }) {
+	if len(m.Ports) > 0 && !s.Later && !slices.ContainsFunc(m.Ports, func(p config.PortRange) bool { return p.Low <= s.Addr.Port() && s.Addr.Port() <= p.High }) {
 		return No
 	}
 	d := Yes
@@ -165,20 +164,8 @@ func (m *Match) process(executable string) bool {
 	})
 }
 
-func parseNetwork(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil || p.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("must be an address or a network such as \"192.0.2.0/24\", not %q", text)
-	}
-	return p.Masked(), nil
-}
-
 func parseDestination(text string) (Destination, error) {
-	if p, err := parseNetwork(text); err == nil {
+	if p, err := config.ParseNetwork(text); err == nil {
 		return Destination{Network: p}, nil
 	}
 	text = NormalName(text)
@@ -186,20 +173,6 @@ func parseDestination(text string) (Destination, error) {
 		return Destination{}, fmt.Errorf("must be a name or pattern such as \"*.example.org\", or a network such as \"192.0.2.0/24\", not %q", text)
 	}
 	return Destination{Pattern: text}, nil
-}
-
-// ParsePorts reads a port such as "443" or a range such as "8000-8999".
-func ParsePorts(text string) (PortRange, error) {
-	low, high, isRange := strings.Cut(text, "-")
-	if !isRange {
-		high = low
-	}
-	l, err1 := strconv.ParseUint(low, 10, 16)
-	h, err2 := strconv.ParseUint(high, 10, 16)
-	if err1 != nil || err2 != nil || l > h {
-		return PortRange{}, fmt.Errorf("must be a port such as \"443\" or a range such as \"8000-8999\", not %q", text)
-	}
-	return PortRange{uint16(l), uint16(h)}, nil
 }
 
 func parseProcess(text string) (string, error) {
