@@ -19,8 +19,9 @@ func (a *app) scopesCommand() *cobra.Command {
 	cmd := a.command("scopes", "Show whose connections are placed unasked, and how", `
 Shows the scopes of the configuration (mamma.conf(5), "scope"), each with its control
 groups, the network that most of its connections take, and how many were placed on
-one, left to the kernel's own choice, and refused. "mammactl decisions" shows the
-connections themselves.
+one, left to the kernel's own choice, and refused. Below a scope are those of its
+rules ("intents") whose connections have other intents, with the network for these.
+"mammactl decisions" shows the connections themselves.
 
 --detach ends that: programs connect as if mamma was not there, until mamma reads
 its configuration again. Where no mamma runs, it ends what the last one has left
@@ -79,8 +80,12 @@ func (a *app) showScopes(s *control.Scopes) error {
 	)
 	for i := range s.Scopes {
 		x := &s.Scopes[i]
-		t.Add(table.Plain(clean(x.Name), usualNetwork(x, "IPv4"), usualNetwork(x, "IPv6"),
+		t.Add(table.Plain(clean(x.Name), usualNetwork(x.Usual, "IPv4"), usualNetwork(x.Usual, "IPv6"),
 			fmt.Sprint(x.Placed), fmt.Sprint(x.Left), fmt.Sprint(x.Refused), groupsOf(x))...)
+		for j := range x.Variants {
+			v := &x.Variants[j]
+			t.Add(table.Plain("  "+clean(v.Source), usualNetwork(v.Usual, "IPv4"), usualNetwork(v.Usual, "IPv6"), "", "", "", "")...)
+		}
 	}
 	if err := t.Write(a.out); err != nil {
 		return err
@@ -116,9 +121,9 @@ func (a *app) showScopes(s *control.Scopes) error {
 }
 
 // usualNetwork is what most streams of a family do.
-func usualNetwork(s *control.Scope, family string) string {
-	for i := range s.Usual {
-		u := &s.Usual[i]
+func usualNetwork(usual []control.ScopeAnswer, family string) string {
+	for i := range usual {
+		u := &usual[i]
 		if u.Family != family || u.Transport != "stream" {
 			continue
 		}

@@ -19,7 +19,11 @@ func scopes() control.Scopes {
 		Scopes: []control.Scope{
 			{
 				Name: "backup", Line: 7, Units: []string{"backup.service"}, Selection: known("require network home"), Groups: []string{"/system.slice/backup.service"},
-				Usual:  []control.ScopeAnswer{answer("IPv4", "stream", "place", home), answer("IPv6", "stream", "refuse", nil), answer("IPv4", "datagram", "place", mobile)},
+				Usual: []control.ScopeAnswer{answer("IPv4", "stream", "place", home), answer("IPv6", "stream", "refuse", nil), answer("IPv4", "datagram", "place", mobile)},
+				Variants: []control.ScopeVariant{
+					{Source: "rule mail, rule bulk", Usual: []control.ScopeAnswer{answer("IPv4", "stream", "place", mobile), answer("IPv6", "stream", "leave", nil)}},
+					{Source: "port 22", Usual: []control.ScopeAnswer{answer("IPv4", "stream", "place", home)}},
+				},
 				Placed: 12, Refused: 2, Failed: 1,
 			},
 			{

@@ -111,7 +111,7 @@ func scopesTotals(s *scopes.State) metrics.Scopes {
 func encodeScope(s *scopes.ScopeState) control.Scope {
 	out := control.Scope{
 		Name: s.Name, Line: s.Pos.Line, Units: listOf(s.Units), Slices: listOf(s.Slices), Cgroups: listOf(s.Scope.Groups),
-		Users: listOf(s.Users), Commands: listOf(s.Commands), Groups: listOf(s.Groups), Usual: []control.ScopeAnswer{},
+		Users: listOf(s.Users), Commands: listOf(s.Commands), Groups: listOf(s.Groups), Usual: encodeUsual(s.Usual), Variants: []control.ScopeVariant{},
 		Placed: s.Counts.Placed, Left: s.Counts.Left, Refused: s.Counts.Refused, Failed: s.Counts.Failed,
 	}
 	out.Put(s.Intents)
@@ -120,11 +120,22 @@ func encodeScope(s *scopes.ScopeState) control.Scope {
 		wants = append(wants, selectionText(w))
 	}
 	out.Selection = orNil(strings.Join(wants, ", "))
-	for i := range s.Usual {
-		u := &s.Usual[i]
+	for i := range s.Variants {
+		v := &s.Variants[i]
+		x := control.ScopeVariant{Source: v.Source, Usual: encodeUsual(v.Usual)}
+		x.Put(v.Intents)
+		out.Variants = append(out.Variants, x)
+	}
+	return out
+}
+
+func encodeUsual(list []scopes.UsualState) []control.ScopeAnswer {
+	out := []control.ScopeAnswer{}
+	for i := range list {
+		u := &list[i]
 		a := control.ScopeAnswer{Family: u.Family.String(), Transport: u.Transport.String(), Kind: u.Kind.String(), Reason: u.Reason}
 		a.Put(u.Prefix)
-		out.Usual = append(out.Usual, a)
+		out = append(out, a)
 	}
 	return out
 }

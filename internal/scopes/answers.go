@@ -32,6 +32,7 @@ const (
 type given struct {
 	id     uint64
 	scope  *scope
+	from   string // where the intents come from besides the scope, for people
 	asked  time.Time
 	advice mam.Advice
 	answer hook.Answer
@@ -62,19 +63,25 @@ func (a *answers) clear(t *hook.Table) {
 // dropScopes forgets the usual answers of scopes.
 func (a *answers) dropScopes(t *hook.Table, scopes []*scope) {
 	for _, s := range scopes {
-		for _, u := range usuals(s.id) {
+		for _, u := range s.usual {
 			_ = t.DropUsual(u)
 			delete(a.usual, u)
+		}
+		if s.rules != nil {
+			_ = t.DropRules(s.id, s.rules)
 		}
 	}
 }
 
 // usuals returns the kinds of connections for which a scope has a usual answer.
-func usuals(scope uint32) []hook.Usual {
-	return []hook.Usual{
-		{Scope: scope, Protocol: hook.TCP}, {Scope: scope, Protocol: hook.TCP, V6: true},
-		{Scope: scope, Protocol: hook.UDP}, {Scope: scope, Protocol: hook.UDP, V6: true},
+func usuals(scope uint32, variants int) []hook.Usual {
+	var list []hook.Usual
+	for v := range variants {
+		for _, p := range []hook.Protocol{hook.TCP, hook.UDP} {
+			list = append(list, hook.Usual{Scope: scope, Variant: hook.Variant(v), Protocol: p}, hook.Usual{Scope: scope, Variant: hook.Variant(v), Protocol: p, V6: true})
+		}
 	}
+	return list
 }
 
 // inputs is what answers depend on, apart from measurements.
@@ -126,7 +133,7 @@ func (e *Engine) askAll() {
 // askUsual asks about the usual connection of each scope.
 func (e *Engine) askUsual() {
 	for _, s := range e.scopes {
-		for _, u := range usuals(s.id) {
+		for _, u := range s.usual {
 			e.askOne(s, u)
 		}
 	}
@@ -139,18 +146,21 @@ func (e *Engine) refresh() {
 			continue
 		}
 		s.used = false
-		for _, u := range usuals(s.id) {
+		for _, u := range s.usual {
 			e.askOne(s, u)
 		}
 	}
 }
 
 func (e *Engine) askOne(s *scope, u hook.Usual) {
-	f := policy.IPv4
+	q := mam.Question{Network: policy.Network{Family: policy.IPv4}}
 	if u.V6 {
-		f = policy.IPv6
+		q.Network.Family = policy.IPv6
 	}
-	g := e.ask(s, question(s, f, u.Protocol))
+	var from string
+	q.Intents, from = s.intents(u.Variant, 0)
+	g := e.ask(s, u.Protocol, q)
+	g.from = from
 	if old := e.answers.usual[u]; old != nil && alike(&old.answer, &g.answer) {
 		old.asked, old.advice = g.asked, g.advice
 		return
@@ -165,11 +175,13 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 
 // askOwn asks about connections to one destination.
 func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
-	q := question(s, policy.FamilyOf(k.Remote.Addr()), k.Protocol)
-	q.Remote, q.App = k.Remote, app
-	g := e.ask(s, q)
+	q := mam.Question{Network: policy.Network{Family: policy.FamilyOf(k.Remote.Addr())}, Remote: k.Remote, App: app}
+	var from string
+	q.Intents, from = s.intents(k.Variant, k.Remote.Port())
+	g := e.ask(s, k.Protocol, q)
+	g.from = from
 	if old, ok := e.answers.own.Get(k); ok && alike(&old.answer, &g.answer) {
-		old.asked, old.advice = g.asked, g.advice
+		old.asked, old.advice, old.from = g.asked, g.advice, g.from
 		return
 	}
 	if e.answers.own.Len() == maxAnswers && !e.answers.own.Contains(k) {
@@ -192,8 +204,13 @@ func alike(a, b *hook.Answer) bool {
 	return *a == c
 }
 
-// ask lets the policy decide, and translates the decision into an answer for the kernel.
-func (e *Engine) ask(s *scope, q mam.Question) *given {
+// ask lets the policy decide, and translates the decision into an answer for the kernel. q
+// lacks what is the same for all connections of the scope by a protocol.
+func (e *Engine) ask(s *scope, p hook.Protocol, q mam.Question) *given {
+	q.Kind, q.Selection = policy.Connect, s.selection
+	if p == hook.UDP {
+		q.Network.Transport = policy.Datagram
+	}
 	e.answers.last++
 	g := &given{id: e.answers.last, scope: s, asked: time.Now()}
 	advice, err := e.opts.Decider.Ask(q, g.asked)
@@ -234,15 +251,6 @@ func describe(p *policy.Prefix) string {
 		return name
 	}
 	return name + ": " + p.Health.Reason
-}
-
-// question makes the question to the policy.
-func question(s *scope, f policy.Family, p hook.Protocol) mam.Question {
-	q := mam.Question{Kind: policy.Connect, Network: policy.Network{Family: f}, Intents: s.Intents, Selection: preferences(s.Scope)}
-	if p == hook.UDP {
-		q.Network.Transport = policy.Datagram
-	}
-	return q
 }
 
 // preferences returns a scope's wants in the form that messages have.

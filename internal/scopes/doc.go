@@ -6,6 +6,7 @@
 // maps. An [Engine] keeps these maps current:
 //
 //	Configure       tells which scopes there are
+//	rules.go        makes of a scope's rules what the kernel can look up
 //	groups.go       finds the control groups, and the scopes to which they belong
 //	Published       tells that the basis of decisions has changed, so that everything is
 //	                asked about again

@@ -263,6 +263,7 @@ func (e *Engine) configure(w *wanted) {
 	if e.lookAside(); fresh {
 		e.inputs.changed(e.view.Load())
 	}
+	e.useRules()
 	e.askUsual() // before classify makes processes belong to the scopes
 	e.answers.clear(e.table)
 	e.classify()
@@ -275,6 +276,26 @@ func (e *Engine) configure(w *wanted) {
 		}
 	}
 	e.retired[0].scopes = append(e.retired[0].scopes, before...)
+}
+
+// useRules tells the kernel of the rules of new scopes. Where there is no room for them, all
+// connections of a scope are treated like those that no rule fits.
+func (e *Engine) useRules() {
+	room := hook.MaxUsual/2 - 4*len(e.scopes) // the scopes before are still there
+	for _, s := range e.scopes {
+		if s.rules == nil {
+			continue
+		}
+		err := hook.ErrFull
+		if room -= len(s.usual) - 4; room >= 0 {
+			err = e.makeRoom(func() error { return e.table.SetRules(s.id, s.rules) })
+		}
+		if err != nil {
+			e.problem("rules of scope "+s.Name, err)
+			s.rules, s.variants = nil, s.variants[:1]
+			s.usual = usuals(s.id, 1)
+		}
+	}
 }
 
 // pinsOf returns the directory for links, or "" if links are not to be kept.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
@@ -67,19 +68,29 @@ func connectAll() {
 // networkDecider decides for one of the networks of a bed.
 type networkDecider struct {
 	network atomic.Pointer[testbed.Network]
-	known   atomic.Uint64 // remembered connections
+	bulk    atomic.Pointer[testbed.Network] // for category=bulktransfer; nil: as for others
+	known   atomic.Uint64                   // remembered connections
+	latest  atomic.Pointer[mam.Record]      // of them
 }
 
 func (d *networkDecider) Ask(q mam.Question, _ time.Time) (mam.Advice, error) {
 	n := d.network.Load()
+	if c, _ := q.Intents.Category(); c == intent.CategoryBulkTransfer && d.bulk.Load() != nil {
+		n = d.bulk.Load()
+	}
 	a := mam.Advice{Source: n.Client4, Interface: n.Name}
+	a.Record.Intents = q.Intents
 	if q.Network.Family == policy.IPv6 {
 		a.Source = n.Client6
 	}
 	return a, nil
 }
 
-func (d *networkDecider) Remember(r mam.Record) mam.Record { d.known.Add(1); return r }
+func (d *networkDecider) Remember(r mam.Record) mam.Record {
+	d.latest.Store(&r)
+	d.known.Add(1)
+	return r
+}
 
 // host is a host with two networks and an engine at work, and with a program in a group.
 type host struct {
@@ -262,6 +273,96 @@ func TestReloadStorm(t *testing.T) {
 	if s := h.seen(rounds * batch); s.Err != nil || s.Lost > 0 || s.Scopes[0].Counts.Placed != rounds*batch {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Rules give some connections of a scope other intents, from the first connection on. What
+// is remembered says so. Other rules count from a reload on, and nothing of the old ones is left.
+func TestRulesOfScope(t *testing.T) {
+	h := newHost(t)
+	h.decider.bulk.Store(h.bed.Networks[1])
+	a, b := h.bed.Networks[0].Client4.String(), h.bed.Networks[1].Client4.String()
+	bulk := intent.Set{}.WithCategory(intent.CategoryBulkTransfer)
+	lower := netip.PrefixFrom(destination(0).Addr(), 25)
+	network := config.Rule{Name: "network", Set: bulk, Destinations: []netip.Prefix{lower}}
+	port := config.Rule{Name: "port", Set: bulk, Ports: []config.PortRange{{Low: 1, High: 9}}}
+	otherPort := config.Rule{Name: "port", Set: bulk, Ports: []config.PortRange{{Low: 10, High: 65535}}}
+	command := config.Rule{Name: "command", Set: bulk, Commands: []string{"exe"}}
+	query := config.Rule{Name: "query", Set: intent.Set{}.WithCategory(intent.CategoryQuery), Destinations: []netip.Prefix{lower}, Commands: []string{"exe"}}
+	both := network
+	both.Ports = otherPort.Ports
+	all := 0
+	for _, tt := range []struct {
+		name        string
+		rules       []config.Rule
+		low, high   string // source of connections to the lower destinations, and to others
+		from        string // rules that the last connection matches
+		variants    int
+		wantIntents intent.Set // of the last connection
+	}{
+		{"none", nil, a, a, "", 0, intent.Set{}},
+		{"network", []config.Rule{network}, b, a, "", 1, intent.Set{}},
+		{"port", []config.Rule{port}, b, b, ", rule port", 1, bulk},
+		{"another port", []config.Rule{otherPort}, a, a, "", 1, intent.Set{}},
+		{"network and another port", []config.Rule{both}, a, a, "", 1, intent.Set{}},
+		{"command", []config.Rule{command}, b, b, ", rule command", 1, bulk},
+		{"the first one counts", []config.Rule{query, command}, a, b, ", rule command", 2, bulk},
+		{"every connection", []config.Rule{{Name: "all", Set: bulk}}, b, b, ", rule all", 0, bulk},
+	} {
+		scope := everyone
+		scope.Rules = tt.rules
+		h.configure(scope)
+		for _, round := range []string{"first", "second"} { // the second one has an answer of its own
+			low, high := h.connect(0, 1), h.connect(200, 1)
+			if low != tt.low || high != tt.high {
+				t.Errorf("%s, %s connection: from %s and %s, want %s and %s", tt.name, round, low, high, tt.low, tt.high)
+			}
+			all += 2
+			h.seen(uint64(all))
+		}
+		if r := h.decider.latest.Load(); r.Origin.Source != "scope rest"+tt.from || r.Intents != tt.wantIntents {
+			t.Errorf("%s: remembered as %q with %v", tt.name, r.Origin.Source, r.Intents)
+		}
+		if v := h.state().Scopes[0].Variants; len(v) != tt.variants {
+			t.Errorf("%s: %d variants: %+v", tt.name, len(v), v)
+		} else if len(v) > 0 && (len(v[len(v)-1].Usual) != 4 || v[len(v)-1].Source == "") {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+}
+
+// Rules for which the kernel has no room are left out, and somebody is told. The scope itself
+// works.
+func TestNoRoomForRules(t *testing.T) {
+	h := newHost(t)
+	h.decider.bulk.Store(h.bed.Networks[1])
+	h.configure(everyone)
+	var scopes []config.Scope
+	for i := range config.MaxScopes {
+		s := config.Scope{Name: fmt.Sprint("scope", i), Units: []string{fmt.Sprintf("no%d.service", i)}}
+		if i == config.MaxScopes-1 {
+			s.Units = nil
+		}
+		for j := range config.MaxRules { // 32 variants
+			ports := config.PortRange{Low: 1000 * uint16(j), High: 1000*uint16(j) + 1500}
+			s.Rules = append(s.Rules, config.Rule{Name: fmt.Sprint("r", j), Set: intent.Set{}.With(intent.Options()[1+j%2], int64(j)), Ports: []config.PortRange{ports}})
+		}
+		scopes = append(scopes, s)
+	}
+	h.engine.Configure(scopes, config.Placing{Root: h.root.Path, Pins: config.Off})
+	s := h.state()
+	if !errors.Is(s.Err, hook.ErrFull) || !strings.Contains(s.Err.Error(), "rules of scope") {
+		t.Errorf("the error is %v", s.Err)
+	}
+	if first, last := s.Scopes[0].Variants, s.Scopes[config.MaxScopes-1].Variants; len(first) < 30 || len(last) > 0 {
+		t.Errorf("%d and %d variants", len(first), len(last))
+	}
+	if got, want := h.connect(0, 1), h.bed.Networks[0].Client4.String(); got != want {
+		t.Errorf("from %s, want %s", got, want)
+	}
+	if s := h.seen(1); s.Scopes[config.MaxScopes-1].Counts.Placed != 1 {
+		t.Errorf("%+v", s.Scopes[config.MaxScopes-1].Counts)
+	}
+	h.configure(everyone) // there is room again
 }
 
 // Groups that come and go by the thousand, also while mamma looks at them, leave nothing

@@ -71,17 +71,21 @@ func (e *Engine) scopeOf(id uint32) *scope {
 // record makes what is remembered of a connection.
 func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
 	var rec mam.Record
+	stated, from := s.intents(r.Variant, r.Remote.Port()) // usual answers do not know the port
 	if g != nil {
 		rec = g.advice.Record
+		if !r.Usual {
+			from = g.from
+		}
 	} else {
-		rec.Intents = s.Intents
+		rec.Intents = stated
 	}
 	rec.Time, rec.Kind, rec.App, rec.Remote = time.Now(), policy.Connect, app, r.Remote
 	rec.Network = policy.Network{Family: policy.FamilyOf(r.Remote.Addr())}
 	if r.Protocol == hook.UDP {
 		rec.Network.Transport = policy.Datagram
 	}
-	rec.Origin = &mam.Origin{UID: r.User, PID: r.Process, Command: r.Command, Source: "scope " + s.Name}
+	rec.Origin = &mam.Origin{UID: r.User, PID: r.Process, Command: r.Command, Source: s.source(from)}
 	why := ""
 	switch {
 	case r.Errno != 0 && r.Datagram:

@@ -131,10 +131,11 @@ func (e *Engine) class(p *place) (*class, error) {
 	for _, m := range members {
 		m.Class = c.id
 		id, strict := uint32(0), false
+		var rules *hook.Rules
 		if m.scope != nil {
-			id, strict = m.scope.id, m.scope.Strict()
+			id, strict, rules = m.scope.id, m.scope.Strict(), m.scope.rules
 		}
-		if err := e.makeRoom(func() error { return e.table.SetMember(m.Member, id, strict) }); err != nil {
+		if err := e.makeRoom(func() error { return e.table.SetMember(m.Member, id, strict, rules) }); err != nil {
 			e.dropClass(c)
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
+	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // scope is a scope of the configuration with what was found out about it on this host.
@@ -18,9 +19,13 @@ type scope struct {
 	id    uint32 // in the kernel's maps; an id is never used twice
 	users []uint32
 	// none tells that the scope names users, and that none of them exists on the host.
-	none  bool
-	count *Counts // shared by scopes of the same name in successive configurations
-	used  bool    // the usual answer was used since the policy was last asked for it
+	none      bool
+	selection []wire.Preference
+	rules     *hook.Rules // nil: none
+	variants  []variant   // at least one
+	usual     []hook.Usual
+	count     *Counts // shared by scopes of the same name in successive configurations
+	used      bool    // the usual answer was used since the policy was last asked for it
 }
 
 // lookUp returns the number of a user.
@@ -38,7 +43,13 @@ func lookUp(name string) (uint32, error) {
 
 // compile makes a scope from its configuration. The warnings are for people.
 func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
-	s = &scope{Scope: c, id: id, count: &Counts{}}
+	s = &scope{Scope: c, id: id, selection: preferences(c), count: &Counts{}}
+	used := 0
+	s.rules, s.variants, used = rulesOf(c)
+	if used < len(c.Rules) {
+		warnings = append(warnings, fmt.Sprintf("scope %q: rules overlap in too many ways: intents %q and those after it do not count", c.Name, c.Rules[used].Name))
+	}
+	s.usual = usuals(id, len(s.variants))
 	for _, name := range c.Users {
 		uid, err := lookUp(name)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/policy"
@@ -32,6 +33,15 @@ type ScopeState struct {
 	Counts Counts
 	Groups []string // control groups of which some processes belong to the scope
 	Usual  []UsualState
+	// Variants are about connections for which rules state other intents.
+	Variants []VariantState
+}
+
+// VariantState is about connections of a scope that some of its rules fit.
+type VariantState struct {
+	Source  string // the rules
+	Intents intent.Set
+	Usual   []UsualState
 }
 
 // UsualState says what is done with a scope's connections to most destinations.
@@ -100,17 +110,30 @@ func (e *Engine) current() State {
 	}
 	for _, x := range e.scopes {
 		state := ScopeState{Scope: x.Scope, Counts: *x.count, Groups: slices.Sorted(slices.Values(byScope[x]))}
-		for _, u := range usuals(x.id) {
-			if g := e.answers.usual[u]; g != nil && e.table != nil {
-				d := &g.advice.Record
-				us := UsualState{Family: d.Network.Family, Transport: d.Network.Transport, Kind: g.answer.Kind, Reason: d.Decision.Reason}
-				if g.answer.Kind == hook.Place {
-					us.Prefix = d.Decision.Prefix
-				}
-				state.Usual = append(state.Usual, us)
-			}
+		state.Usual = e.usual(x, 0)
+		for v := 1; v < len(x.variants); v++ {
+			set, from := x.intents(hook.Variant(v), 0)
+			state.Variants = append(state.Variants, VariantState{from, set, e.usual(x, hook.Variant(v))})
 		}
 		s.Scopes = append(s.Scopes, state)
 	}
 	return s
+}
+
+// usual returns what is done with connections of a scope to most destinations.
+func (e *Engine) usual(s *scope, v hook.Variant) []UsualState {
+	var list []UsualState
+	for _, u := range s.usual {
+		g := e.answers.usual[u]
+		if u.Variant != v || g == nil || e.table == nil {
+			continue
+		}
+		d := &g.advice.Record
+		us := UsualState{Family: d.Network.Family, Transport: d.Network.Transport, Kind: g.answer.Kind, Reason: d.Decision.Reason}
+		if g.answer.Kind == hook.Place {
+			us.Prefix = d.Decision.Prefix
+		}
+		list = append(list, us)
+	}
+	return list
 }

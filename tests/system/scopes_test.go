@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,6 +217,63 @@ func (s *scopeStage) ctl(args ...string) string {
 		s.t.Fatalf("mammactl %s: exit status %d\n%s%s", strings.Join(args, " "), code, p.Out, p.Log)
 	}
 	return p.Out.String()
+}
+
+const scopeRules = `
+scope "backup" {
+  unit         = "backup.service"
+  port_intents = true
+  intents "mirror" {
+    set         = "category=bulktransfer"
+    destination = "2001:db8:ffff::/48"
+    port        = [80, "8000-8999"]
+  }
+}
+scope "web" {
+  unit    = "web.service"
+  intents = "category=bulktransfer"
+  intents "pages" {
+    set     = "category=query"
+    command = "curl"
+  }
+}
+`
+
+// Rules in a scope state intents for some of its connections, from the first one on. mammactl
+// shows which network they lead to, and which rule counted.
+func TestScopeRules(t *testing.T) {
+	s := newScopeStage(t, scopeRules)
+	text, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byIntents := strings.NewReplacer(`policy "sample"`, `policy "intents"`, `name = "mobile"`, "name = \"mobile\"\n  options {\n    category = \"bulktransfer\"\n  }")
+	if err := os.WriteFile(s.conf, []byte(byIntents.Replace(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	for _, x := range []struct {
+		group *groupbed.Group
+		url   string
+		want  string
+	}{
+		{s.backup, "http://192.0.2.1/", "wlan0"}, {s.backup, "http://[2001:db8:ffff::1]/", "wwan0"},
+		{s.web, "http://192.0.2.1/", "wlan0"}, {s.web, "http://[2001:db8:ffff::1]/", "wlan0"},
+		{s.other, "http://[2001:db8:ffff::1]/", "wlan0"},
+		{s.backup, "http://[2001:db8:ffff::1]/", "wwan0"}, // with an answer of its own
+	} {
+		if got := s.fetch(x.group, x.url); got != x.want {
+			t.Errorf("%s by %s goes over %s, want %s", x.url, filepath.Base(x.group.Path), got, x.want)
+		}
+	}
+	stage.Until(t, "mamma has seen the connections", func() bool { return strings.Contains(s.ctl("decisions", "--json"), `"scope web, rule pages"`) })
+	if all := s.ctl("decisions", "--json"); strings.Count(all, `"scope backup, rule mirror"`) != 2 || !strings.Contains(all, `"scope backup"`) {
+		t.Errorf("decisions: %s", all)
+	}
+	shown := s.ctl("scopes")
+	if !regexp.MustCompile(`(?m)^backup +home .*\n  rule mirror +mobile +mobile *\n(  port \d+ .*\n)+web +mobile .*\n  rule pages +home`).MatchString(shown) {
+		t.Errorf("mammactl scopes shows\n%s", shown)
+	}
 }
 
 // mammactl shows which connections are placed. A scope that a reload removes no longer

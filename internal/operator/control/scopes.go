@@ -49,12 +49,21 @@ type Scope struct {
 	// are.
 	Groups []string      `json:"groups"`
 	Usual  []ScopeAnswer `json:"usual"` // what is done with connections to most destinations
+	// Variants are about connections for which rules of the scope state other intents.
+	Variants []ScopeVariant `json:"variants"`
 	// These count since the daemon's start. Failed are those of Left and Refused that could
 	// not be bound to the network that was chosen.
 	Placed  uint64 `json:"placed"`
 	Left    uint64 `json:"left"` // left to the kernel's own choice
 	Refused uint64 `json:"refused"`
 	Failed  uint64 `json:"failed"`
+}
+
+// ScopeVariant is about the connections of a scope that some of its rules fit.
+type ScopeVariant struct {
+	Source  string        `json:"source"` // the rules, as "rule mail", in their order
+	Intents Intents       `json:"intents"`
+	Usual   []ScopeAnswer `json:"usual"`
 }
 
 // ScopeAnswer is what is done with connections of one family and transport.
@@ -71,6 +80,9 @@ func (a *ScopeAnswer) Put(p *policy.Prefix) { a.Chosen = ref(p) }
 
 // Put sets Intents to set in the form of the schema.
 func (s *Scope) Put(set intent.Set) { s.Intents = intents(set) }
+
+// Put sets Intents to set in the form of the schema.
+func (v *ScopeVariant) Put(set intent.Set) { v.Intents = intents(set) }
 
 // mayRead checks that the peer may see what other users do.
 func (s *Server) mayRead(r *http.Request) error {

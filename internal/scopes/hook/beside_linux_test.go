@@ -200,7 +200,7 @@ func benchTable(b *testing.B, inside bool) {
 		scope = 1
 	}
 	answer := Answer{ID: 1, Kind: Place, Source: netip.MustParseAddr("127.0.0.1"), Device: "lo"}
-	if err := errors.Join(self, t.SetGroup(id, 1, m.Form()), t.SetMember(m, scope, false), t.SetUsual(Usual{1, UDP, false}, answer)); err != nil {
+	if err := errors.Join(self, t.SetGroup(id, 1, m.Form()), t.SetMember(m, scope, false, nil), t.SetUsual(Usual{Scope: 1, Protocol: UDP, V6: false}, answer)); err != nil {
 		b.Fatal(err)
 	}
 	move := func(to string) error { return os.WriteFile(to+"/cgroup.procs", []byte("0"), 0) }

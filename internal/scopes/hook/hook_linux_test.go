@@ -91,7 +91,7 @@ func TestDestinations(t *testing.T) {
 	if e := s.read(t); e.Kind != Leave || !e.Aside || e.Remote != link {
 		t.Errorf("aside is told of as %+v", e)
 	}
-	key := Key{1, uint32(os.Geteuid()), TCP, netip.MustParseAddrPort(web4)}
+	key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: TCP, Remote: netip.MustParseAddrPort(web4)}
 	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Place, Source: s.a.Client4, Device: s.a.Name}); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestRefused(t *testing.T) {
 		want = s.errno(want)
 		for _, p := range []Protocol{TCP, UDP} {
 			for _, v6 := range []bool{false, true} {
-				if err := s.table.SetUsual(Usual{1, p, v6}, Answer{ID: 1, Kind: Refuse, Errno: said}); err != nil {
+				if err := s.table.SetUsual(Usual{Scope: 1, Protocol: p, V6: v6}, Answer{ID: 1, Kind: Refuse, Errno: said}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -168,7 +168,7 @@ func TestRefused(t *testing.T) {
 			}
 		}
 	}
-	if err := s.table.SetUsual(Usual{1, TCP, false}, Answer{Kind: Refuse, Errno: maxErrno}); err == nil {
+	if err := s.table.SetUsual(Usual{Scope: 1, Protocol: TCP, V6: false}, Answer{Kind: Refuse, Errno: maxErrno}); err == nil {
 		t.Error("a number that is not an error is taken")
 	}
 }
@@ -181,7 +181,7 @@ func TestCannotBind(t *testing.T) {
 	m := startMember(t, s.bed.Client, s.root.Sub("one"))
 	for _, only := range []bool{false, true} {
 		a := Answer{ID: 3, Kind: Place, Source: netip.MustParseAddr("203.0.113.9"), Device: "wwan0", Only: only}
-		if err := s.table.SetUsual(Usual{1, TCP, false}, a); err != nil {
+		if err := s.table.SetUsual(Usual{Scope: 1, Protocol: TCP, V6: false}, a); err != nil {
 			t.Fatal(err)
 		}
 		got := m.dial("tcp", web4)
@@ -258,7 +258,7 @@ func TestMembers(t *testing.T) {
 		{Member{Class: 9, Command: command, User: &me}, 0, s.a}, // in no scope: the kernel's way
 	} {
 		forms |= step.m.Form()
-		if err := errors.Join(s.table.SetMember(step.m, step.scope, false), s.table.SetGroup(id, 9, forms)); err != nil {
+		if err := errors.Join(s.table.SetMember(step.m, step.scope, false, nil), s.table.SetGroup(id, 9, forms)); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.dial("tcp", web4); got != step.want.Client4.String() {
@@ -268,6 +268,109 @@ func TestMembers(t *testing.T) {
 	if got := s.read(t); got.Command != command {
 		t.Errorf("the command is %q", got.Command)
 	}
+}
+
+// Rules give connections of one scope other answers, by port, destination and command, also
+// from an IPv6 socket to IPv4, and for datagrams. An answer for a destination is for one
+// variant only.
+func TestRules(t *testing.T) {
+	s := newScene(t, true)
+	g := s.root.Sub("one")
+	id, err := GroupID(g.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const port, network, command = 1, 2, 4 // rules
+	service := netip.PrefixFrom(testbed.ServiceAddr4, 24).Masked()
+	r := &Rules{
+		Ports:    []PortFits{{0, 0, network | command}, {80, 16, port | network | command}, {8192, 3, port | network | command}},
+		Networks: []NetworkFits{{netip.MustParsePrefix("0.0.0.0/0"), port | command}, {netip.MustParsePrefix("::/0"), port | command}, {service, port | network | command}},
+		Commands: []CommandFits{{"", port | network}, {"exe", port | network | command}},
+		Variants: []VariantFits{
+			{port | network | command, 1}, {network | command, 2}, {port | command, 3}, {command, 4}, {port | network, 5},
+		},
+	}
+	if err := s.table.SetRules(1, r); err != nil {
+		t.Fatal(err)
+	}
+	other := *r
+	other.Commands = []CommandFits{{"", port | network}}
+	if err := s.table.SetRules(2, &other); err != nil {
+		t.Fatal(err)
+	}
+	m := Member{Class: 1}
+	use := func(scope uint32, r *Rules) {
+		t.Helper()
+		if err := errors.Join(s.table.SetGroup(id, 1, m.Form()), s.table.SetMember(m, scope, false, r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for v := range Variant(6) {
+		for _, p := range []Protocol{TCP, UDP} {
+			for _, v6 := range []bool{false, true} {
+				a := Answer{ID: 100 + uint64(v), Kind: Place, Source: s.b.Client4, Device: s.b.Name}
+				if v6 {
+					a.Source = s.b.Client6
+				}
+				if err := errors.Join(s.table.SetUsual(Usual{1, p, v6, v}, a), s.table.SetUsual(Usual{2, p, v6, v}, a)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	use(1, r)
+	program := startMember(t, s.bed.Client, g)
+	check := func(what, how, to string, want Variant) {
+		t.Helper()
+		program.dial(how, to)
+		if e := s.read(t); e.Variant != want || e.Answer != 100+uint64(want) || e.Kind != Place || e.Remote.String() != to {
+			t.Errorf("%s, %s %s: told of as %+v, want variant %d", what, how, to, e, want)
+		}
+	}
+	check("all three", "tcp", web4, 1)
+	check("all three", "mapped", web4, 1)
+	check("all three", "udp", web4, 1)
+	check("all three", "send", web4, 1)
+	check("another port", "udp", "192.0.2.1:81", 2)
+	check("within a range", "udp", "192.0.2.1:16383", 1)
+	check("beyond a range", "udp", "192.0.2.1:16384", 2)
+	check("another family", "udp", web6, 3)
+	check("another destination", "udp", "198.51.100.1:80", 3)
+	check("the command only", "udp", "198.51.100.1:443", 4)
+	use(2, &other)
+	check("another command", "udp", web4, 5)
+	check("no set of rules that is listed", "udp", "192.0.2.1:81", 0)
+	use(1, r)
+	key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: UDP, Remote: netip.MustParseAddrPort(web4), Variant: 2}
+	if err := s.table.SetAnswer(key, Answer{ID: 102, Kind: Leave}); err != nil {
+		t.Fatal(err)
+	}
+	check("an answer for another variant", "udp", web4, 1)
+	key.Variant = 1
+	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Leave}); err != nil {
+		t.Fatal(err)
+	}
+	program.dial("udp", web4)
+	if e := s.read(t); e.Key != key || e.Answer != 7 {
+		t.Errorf("with an answer of its own it is told of as %+v", e)
+	}
+	use(1, nil) // as in a scope without rules
+	check("without rules", "udp", web4, 0)
+	for _, name := range []string{"ports", "networks", "commands", "variants"} {
+		if n := s.entries(t, name); n == 0 {
+			t.Errorf("nothing in %s", name)
+		}
+	}
+	if err := errors.Join(s.table.DropRules(1, r), s.table.DropRules(2, &other), s.table.DropRules(2, &other)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ports", "networks", "commands", "variants"} {
+		if n := s.entries(t, name); n != 0 {
+			t.Errorf("%d left in %s", n, name)
+		}
+	}
+	use(1, r)
+	check("rules that are gone", "udp", web4, 0)
 }
 
 // Sockets of another network namespace are left alone.

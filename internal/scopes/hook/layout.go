@@ -45,8 +45,41 @@ const (
 	memberSize    = 24
 
 	memberScope     = 0 // u32
-	memberFlags     = 4 // u32: bit 0: strict
+	memberFlags     = 4 // u32
 	memberValueSize = 8
+)
+
+// Flags of a member. The last three say in which of the maps below the rules of the scope
+// are to be looked up.
+const (
+	flagStrict = 1 << iota
+	flagPorts
+	flagNetworks
+	flagCommands
+
+	flagRules = flagPorts | flagNetworks | flagCommands
+)
+
+// A key of maps "ports" and "networks" is a number of bits, a scope, and a port in network
+// byte order or an address. A key of "commands" is a scope and a command. A value is a u64:
+// the rules that fit, one bit each. A key of map "variants" is a scope and such bits.
+const (
+	ruleBits  = 0 // u32
+	ruleScope = 4 // u32
+	rulePort  = 8
+	ruleAddr  = 8
+
+	rulePortSize = 10
+	ruleAddrSize = 24
+	ruleFits     = 8
+
+	ruleCommandScope = 0
+	ruleCommand      = 4
+	ruleCommandSize  = 20
+
+	variantScope = 0
+	variantFits  = 8
+	variantSize  = 16
 )
 
 // maxErrno is above all errors that a call may fail with (MAX_ERRNO of linux/err.h).
@@ -60,6 +93,7 @@ const (
 	usualScope    = 0 // u32
 	usualProtocol = 4 // u8
 	usualV6       = 5 // u8
+	usualVariant  = 6 // u8
 	usualSize     = 8
 )
 
@@ -70,6 +104,7 @@ const (
 	keyAddr     = 8  // of the destination
 	keyPort     = 24 // u16, in network byte order
 	keyProtocol = 26 // u8
+	keyVariant  = 27 // u8
 	keySize     = 28
 )
 
@@ -107,7 +142,8 @@ const (
 	eventProcess  = 36
 	eventUser     = 40
 	eventResult   = 44 // i32: what the last helper returned
-	eventKind     = 48 // u32
+	eventKind     = 48 // u16
+	eventVariant  = 50 // u8
 	eventCommand  = 52
 	eventAddr     = 68
 	eventPort     = 84 // u16, in network byte order
@@ -225,6 +261,7 @@ type Key struct {
 	User     uint32
 	Protocol Protocol
 	Remote   netip.AddrPort // IPv4 is not mapped
+	Variant  Variant
 }
 
 func (k *Key) encode() []byte {
@@ -233,7 +270,7 @@ func (k *Key) encode() []byte {
 	binary.NativeEndian.PutUint32(b[keyUser:], k.User)
 	putAddr(b[keyAddr:], k.Remote.Addr())
 	binary.BigEndian.PutUint16(b[keyPort:], k.Remote.Port())
-	b[keyProtocol] = uint8(k.Protocol)
+	b[keyProtocol], b[keyVariant] = uint8(k.Protocol), uint8(k.Variant)
 	return b
 }
 
@@ -265,7 +302,7 @@ func ParseEvent(b []byte) (Event, error) {
 	if len(b) < eventSize {
 		return Event{}, fmt.Errorf("%w: %d bytes", ErrEvent, len(b))
 	}
-	u32, u64 := binary.NativeEndian.Uint32, binary.NativeEndian.Uint64
+	u16, u32, u64 := binary.NativeEndian.Uint16, binary.NativeEndian.Uint32, binary.NativeEndian.Uint64
 	var e Event
 	if t := u64(b[eventTime:]); t > 1<<63-1 {
 		return e, fmt.Errorf("%w: time %d", ErrEvent, t)
@@ -274,7 +311,7 @@ func ParseEvent(b []byte) (Event, error) {
 	}
 	e.Cookie, e.Group, e.Answer = u64(b[eventCookie:]), u64(b[eventGroup:]), u64(b[eventAnswer:])
 	e.Scope, e.User, e.Process = u32(b[eventScope:]), u32(b[eventUser:]), u32(b[eventProcess:])
-	e.Kind = Kind(u32(b[eventKind:]))
+	e.Kind, e.Variant = Kind(u16(b[eventKind:])), Variant(b[eventVariant])
 	if e.Kind < Leave || e.Kind > Refuse {
 		return e, fmt.Errorf("%w: %v", ErrEvent, e.Kind)
 	}

@@ -21,7 +21,7 @@ func event(change func(b []byte)) []byte {
 	binary.NativeEndian.PutUint32(b[eventScope:], 2)
 	binary.NativeEndian.PutUint32(b[eventProcess:], 100)
 	binary.NativeEndian.PutUint32(b[eventUser:], 1000)
-	binary.NativeEndian.PutUint32(b[eventKind:], uint32(Place))
+	binary.NativeEndian.PutUint16(b[eventKind:], uint16(Place))
 	copy(b[eventCommand:], "curl")
 	putAddr(b[eventAddr:], netip.MustParseAddr("192.0.2.1"))
 	binary.BigEndian.PutUint16(b[eventPort:], 443)
@@ -45,16 +45,17 @@ func TestParseEvent(t *testing.T) {
 		t.Errorf("%+v, want %+v", e, want)
 	}
 	e, err = ParseEvent(event(func(b []byte) {
+		b[eventVariant] = 255
 		b[eventFlags] = eventUsual | eventPort2
 		binary.NativeEndian.PutUint32(b[eventResult:], uint32(math.MaxUint32-uint32(unix.EADDRNOTAVAIL)+1))
 		putAddr(b[eventAddr:], netip.MustParseAddr("2001:db8::1"))
 	}))
-	if err != nil || e.Errno != unix.EADDRNOTAVAIL || !e.Usual || !e.HasPort || e.Datagram || e.Aside || e.Remote.String() != "[2001:db8::1]:443" {
+	if err != nil || e.Errno != unix.EADDRNOTAVAIL || !e.Usual || !e.HasPort || e.Datagram || e.Aside || e.Variant != 255 || e.Remote.String() != "[2001:db8::1]:443" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	for name, b := range map[string][]byte{
 		"empty": nil, "short": event(nil)[:eventSize-1],
-		"kind":     event(func(b []byte) { binary.NativeEndian.PutUint32(b[eventKind:], 9) }),
+		"kind":     event(func(b []byte) { binary.NativeEndian.PutUint16(b[eventKind:], 9) }),
 		"protocol": event(func(b []byte) { b[eventProtocol] = 1 }),
 		"result":   event(func(b []byte) { binary.NativeEndian.PutUint32(b[eventResult:], 5) }),
 		"time":     event(func(b []byte) { binary.NativeEndian.PutUint64(b[eventTime:], 1<<63) }),

@@ -49,20 +49,21 @@ const (
 	atGroup   = -96  // u64
 	atNow     = -104 // u64
 	atProcess = -112 // u32
-	atStrict  = -108 // u32
+	atMemFlag = -108 // u32: flags of the member
 	atFlags   = -116 // u32: of the record
 	atResult  = -120 // u32
 	atSource  = -152 // sockaddr_in6, 28 bytes
 	atEvent   = -240 // eventSize
 	atErrno   = -244 // u32: what a refused call fails with, negative
-	stackEnd  = -248
+	atRule    = -272 // a key of the maps about rules
+	stackEnd  = -272
 )
 
 // Registers that keep their meaning in the whole program, except that sock changes it twice.
 // R0 to R5 are for calls.
 const (
 	ctx      = asm.R6
-	answer   = asm.R7 // the answer that is followed
+	answer   = asm.R7 // the answer that is followed; before it is found, the rules that fit
 	settings = asm.R8
 	sock     = asm.R9
 )
@@ -75,10 +76,14 @@ const depth = 12
 const (
 	maxGroups  = 16384
 	maxMembers = 4096
-	maxUsual   = 1024
+	maxUsual   = 16384
 	maxAnswers = 16384
 	maxAside   = 65536
-	ringSize   = 256 << 10
+	// Entries of rules take memory only as they are needed.
+	maxRules    = 1 << 17
+	maxCommands = 8192
+	maxVariants = 16384
+	ringSize    = 256 << 10
 )
 
 // tellEvery is the least time between two records about datagrams to one destination.
@@ -90,10 +95,14 @@ func mapSpecs() map[string]*ebpf.MapSpec {
 		"settings": {Type: ebpf.Array, KeySize: 4, ValueSize: settingsSize, MaxEntries: 1},
 		"groups":   {Type: ebpf.Hash, KeySize: 8, ValueSize: groupSize, MaxEntries: maxGroups},
 		"members":  {Type: ebpf.Hash, KeySize: memberSize, ValueSize: memberValueSize, MaxEntries: maxMembers},
-		"usual":    {Type: ebpf.Hash, KeySize: usualSize, ValueSize: answerSize, MaxEntries: maxUsual},
+		"usual":    {Type: ebpf.Hash, KeySize: usualSize, ValueSize: answerSize, MaxEntries: maxUsual, Flags: unix.BPF_F_NO_PREALLOC},
 		"answers":  {Type: ebpf.Hash, KeySize: keySize, ValueSize: answerSize, MaxEntries: maxAnswers},
 		"told":     {Type: ebpf.LRUHash, KeySize: keySize, ValueSize: 8, MaxEntries: maxAnswers},
 		"aside":    {Type: ebpf.LPMTrie, KeySize: asideSize, ValueSize: 4, MaxEntries: maxAside, Flags: unix.BPF_F_NO_PREALLOC},
+		"ports":    {Type: ebpf.LPMTrie, KeySize: rulePortSize, ValueSize: ruleFits, MaxEntries: maxRules, Flags: unix.BPF_F_NO_PREALLOC},
+		"networks": {Type: ebpf.LPMTrie, KeySize: ruleAddrSize, ValueSize: ruleFits, MaxEntries: maxRules, Flags: unix.BPF_F_NO_PREALLOC},
+		"commands": {Type: ebpf.Hash, KeySize: ruleCommandSize, ValueSize: ruleFits, MaxEntries: maxCommands, Flags: unix.BPF_F_NO_PREALLOC},
+		"variants": {Type: ebpf.Hash, KeySize: variantSize, ValueSize: 4, MaxEntries: maxVariants, Flags: unix.BPF_F_NO_PREALLOC},
 		"events":   {Type: ebpf.RingBuf, MaxEntries: ringSize},
 		"lost":     {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
 	}
@@ -116,6 +125,7 @@ func program(p point, can abilities, maps map[string]*ebpf.Map) *ebpf.ProgramSpe
 	w.socket()
 	w.caller()
 	w.scope()
+	w.variant()
 	w.choose()
 	w.act()
 	w.tell()
@@ -383,8 +393,72 @@ func (w *writer) scope() {
 		asm.StoreMem(asm.RFP, atKey+keyScope, asm.R1, asm.Word),
 		asm.StoreMem(asm.RFP, atUsual+usualScope, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.R0, memberFlags, asm.Word),
-		asm.StoreMem(asm.RFP, atStrict, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, atMemFlag, asm.R1, asm.Word),
 	)
+}
+
+// variant finds out which rules of the scope fit the connection, and so which variant of the
+// scope's answers is for it. The maps have an entry for all that no rule names, so a lookup
+// fails only if the scope has been removed a moment ago.
+func (w *writer) variant() {
+	w.add(
+		asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word),
+		asm.And.Imm(asm.R1, flagRules),
+		asm.JEq.Imm(asm.R1, 0, "varied"),
+		asm.Mov.Imm(answer, -1),
+	)
+	check := func(flag int32, label string) {
+		w.add(asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word), asm.And.Imm(asm.R1, flag), asm.JEq.Imm(asm.R1, 0, label))
+	}
+	setScope := func(at int16) {
+		w.add(asm.LoadMem(asm.R1, asm.RFP, atKey+keyScope, asm.Word), asm.StoreMem(asm.RFP, atRule+at, asm.R1, asm.Word))
+	}
+	fit := func() {
+		w.add(
+			asm.JEq.Imm(asm.R0, 0, "varied"),
+			asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord), asm.And.Reg(answer, asm.R1),
+		)
+	}
+	check(flagPorts, "network")
+	setScope(ruleScope)
+	w.add(
+		asm.StoreImm(asm.RFP, atRule+ruleBits, 8*(rulePortSize-ruleScope), asm.Word),
+		asm.LoadMem(asm.R1, asm.RFP, atKey+keyPort, asm.Half), asm.StoreMem(asm.RFP, atRule+rulePort, asm.R1, asm.Half),
+	)
+	w.lookup("ports", atRule)
+	fit()
+	w.at("network")
+	check(flagNetworks, "name")
+	setScope(ruleScope)
+	w.add(asm.StoreImm(asm.RFP, atRule+ruleBits, 8*(ruleAddrSize-ruleScope), asm.Word))
+	w.copyAddr(atRule+ruleAddr, atKey+keyAddr)
+	w.lookup("networks", atRule)
+	fit()
+	w.at("name")
+	check(flagCommands, "fits")
+	setScope(ruleCommandScope)
+	for i := int16(0); i < commandSize; i += 4 {
+		w.add(asm.LoadMem(asm.R1, asm.RFP, atEvent+eventCommand+i, asm.Word), asm.StoreMem(asm.RFP, atRule+ruleCommand+i, asm.R1, asm.Word))
+	}
+	w.lookup("commands", atRule)
+	w.add(asm.JNE.Imm(asm.R0, 0, "named"))
+	for i := int16(0); i < commandSize; i += 4 { // the empty name stands for all others
+		w.add(asm.StoreImm(asm.RFP, atRule+ruleCommand+i, 0, asm.Word))
+	}
+	w.lookup("commands", atRule)
+	w.at("named")
+	fit()
+	w.at("fits")
+	setScope(variantScope)
+	w.add(asm.StoreImm(asm.RFP, atRule+variantScope+4, 0, asm.Word), asm.StoreMem(asm.RFP, atRule+variantFits, answer, asm.DWord))
+	w.lookup("variants", atRule)
+	w.add(
+		asm.JEq.Imm(asm.R0, 0, "varied"),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte),
+		asm.StoreMem(asm.RFP, atKey+keyVariant, asm.R1, asm.Byte),
+		asm.StoreMem(asm.RFP, atUsual+usualVariant, asm.R1, asm.Byte),
+	)
+	w.at("varied")
 }
 
 // choose finds the answer: that of the destination, or the scope's usual one if the
@@ -425,7 +499,8 @@ func (w *writer) choose() {
 	w.add(asm.JNE.Imm(asm.R0, 0, "answer"))
 	w.at("undecided")
 	w.add(
-		asm.LoadMem(asm.R1, asm.RFP, atStrict, asm.Word),
+		asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word),
+		asm.And.Imm(asm.R1, flagStrict),
 		asm.Mov.Imm(sock, int32(Leave)),
 		asm.JEq.Imm(asm.R1, 0, "acted"),
 		asm.Mov.Imm(sock, int32(Refuse)),
@@ -557,12 +632,13 @@ func (w *writer) tell() {
 		{eventScope, atKey + keyScope, asm.Word}, {eventUser, atKey + keyUser, asm.Word},
 		{eventProcess, atProcess, asm.Word}, {eventResult, atResult, asm.Word},
 		{eventPort, atKey + keyPort, asm.Half}, {eventProtocol, atKey + keyProtocol, asm.Byte},
+		{eventVariant, atKey + keyVariant, asm.Byte},
 	} {
 		w.add(asm.LoadMem(asm.R1, asm.RFP, c.from, c.size), asm.StoreMem(asm.RFP, atEvent+c.to, asm.R1, c.size))
 	}
 	w.copyAddr(atEvent+eventAddr, atKey+keyAddr)
 	w.add(
-		asm.StoreMem(asm.RFP, atEvent+eventKind, sock, asm.Word),
+		asm.StoreMem(asm.RFP, atEvent+eventKind, sock, asm.Half),
 		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.StoreMem(asm.RFP, atEvent+eventFlags, asm.R1, asm.Byte),
 		asm.LoadMapPtr(asm.R1, w.maps["events"].FD()),
 	)

@@ -198,7 +198,7 @@ func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) 
 		t.Fatal(err)
 	}
 	m := Member{Class: scope}
-	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, strict)); err != nil {
+	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, strict, nil)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -212,7 +212,7 @@ func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, on
 			if v6 {
 				a.Source = n.Client6
 			}
-			if err := s.table.SetUsual(Usual{scope, p, v6}, a); err != nil {
+			if err := s.table.SetUsual(Usual{Scope: scope, Protocol: p, V6: v6}, a); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -236,6 +236,21 @@ func (s *scene) read(t *testing.T) Event {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// entries counts the entries of a map.
+func (s *scene) entries(t *testing.T, name string) int {
+	t.Helper()
+	var k, v []byte
+	n := 0
+	all := s.table.maps[name].Iterate()
+	for all.Next(&k, &v) {
+		n++
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 const (

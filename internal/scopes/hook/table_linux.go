@@ -242,17 +242,20 @@ func (m *Member) encode() ([]byte, error) {
 }
 
 // SetMember sets the scope to which a member belongs, or 0 for none. In a strict scope, a
-// connection is refused if nothing is decided about it.
-func (t *Table) SetMember(m Member, scope uint32, strict bool) error {
+// connection is refused if nothing is decided about it. rules are those of the scope, as SetRules
+// has been told of them. nil: it has none.
+func (t *Table) SetMember(m Member, scope uint32, strict bool, rules *Rules) error {
 	k, err := m.encode()
 	if err != nil {
 		return err
 	}
 	b := make([]byte, memberValueSize)
 	binary.NativeEndian.PutUint32(b[memberScope:], scope)
+	flags := rules.flags()
 	if strict {
-		b[memberFlags], b[memberFlags+3] = 1, 1 // in either byte order
+		flags |= flagStrict
 	}
+	binary.NativeEndian.PutUint32(b[memberFlags:], flags)
 	return put(t.maps["members"], k, b)
 }
 
@@ -270,12 +273,13 @@ type Usual struct {
 	Scope    uint32
 	Protocol Protocol
 	V6       bool
+	Variant  Variant
 }
 
 func (u *Usual) encode() []byte {
 	b := make([]byte, usualSize)
 	binary.NativeEndian.PutUint32(b[usualScope:], u.Scope)
-	b[usualProtocol] = uint8(u.Protocol)
+	b[usualProtocol], b[usualVariant] = uint8(u.Protocol), uint8(u.Variant)
 	if u.V6 {
 		b[usualV6] = 1
 	}
@@ -316,6 +320,9 @@ func (t *Table) DropAnswer(k Key) error { return drop(t.maps["answers"], k.encod
 // MaxAnswers is how many answers for destinations the map can hold.
 const MaxAnswers = maxAnswers
 
+// MaxUsual is how many usual answers the map can hold.
+const MaxUsual = maxUsual
+
 // MaxAside is how many prefixes with routes of their own the map can hold.
 const MaxAside = maxAside
 
@@ -329,15 +336,18 @@ func (t *Table) SetAside(p netip.Prefix) error {
 func (t *Table) DropAside(p netip.Prefix) error { return drop(t.maps["aside"], asideKey(p)) }
 
 func asideKey(p netip.Prefix) []byte {
-	p = p.Masked()
-	bits := p.Bits()
-	if p.Addr().Is4() {
-		bits += 8 * (sizeAddr - 4)
-	}
 	b := make([]byte, asideSize)
-	binary.NativeEndian.PutUint32(b[asideBits:], uint32(bits))
-	putAddr(b[asideAddr:], p.Addr())
+	binary.NativeEndian.PutUint32(b[asideBits:], uint32(mappedBits(p)))
+	putAddr(b[asideAddr:], p.Masked().Addr())
 	return b
+}
+
+// mappedBits is the length of a prefix when its address is written as IPv6.
+func mappedBits(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return p.Bits() + 8*(sizeAddr-4)
+	}
+	return p.Bits()
 }
 
 // Lost returns how many records were lost because the ring buffer was full.

@@ -1,0 +1,133 @@
+package hook
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+)
+
+// Variant says which of a scope's answers are for a connection. Rules give connections of one
+// scope different variants. 0 is the variant of scopes without rules.
+type Variant uint8
+
+// Fits is a set of rules, one bit for each.
+type Fits uint64
+
+// Rules tell the connections of a scope apart by port, destination and command. A list that is
+// empty does not matter. Others must have entries for all that no rule names: a [PortFits] without
+// bits, a [NetworkFits] without bits for each family, and a [CommandFits] without a command. The
+// zero value has no rules.
+type Rules struct {
+	Ports    []PortFits    // the entry with most bits counts
+	Networks []NetworkFits // the entry with most bits counts
+	Commands []CommandFits
+	// Variants are the variants of connections by the rules that fit in all three lists. What
+	// is not listed has variant 0.
+	Variants []VariantFits
+}
+
+// PortFits says which rules fit the ports that begin with the upper Bits bits of Port.
+type PortFits struct {
+	Port uint16
+	Bits int
+	Fits Fits
+}
+
+// NetworkFits says which rules fit the destinations in a network.
+type NetworkFits struct {
+	Network netip.Prefix
+	Fits    Fits
+}
+
+// CommandFits says which rules fit a command. "" is all commands that are not listed.
+type CommandFits struct {
+	Command string
+	Fits    Fits
+}
+
+// VariantFits is the variant of connections that exactly the given rules fit.
+type VariantFits struct {
+	Fits    Fits
+	Variant Variant
+}
+
+func (r *Rules) flags() uint32 {
+	var flags uint32
+	if r == nil {
+		return 0
+	}
+	if len(r.Ports) > 0 {
+		flags |= flagPorts
+	}
+	if len(r.Networks) > 0 {
+		flags |= flagNetworks
+	}
+	if len(r.Commands) > 0 {
+		flags |= flagCommands
+	}
+	return flags
+}
+
+// each calls f for each entry of the maps that the rules need, until f fails.
+func (r *Rules) each(scope uint32, f func(name string, key, value []byte) error) error {
+	fits := func(x Fits) []byte { return binary.NativeEndian.AppendUint64(nil, uint64(x)) }
+	for _, p := range r.Ports {
+		k := make([]byte, rulePortSize)
+		binary.NativeEndian.PutUint32(k[ruleBits:], uint32(8*(rulePort-ruleScope)+p.Bits))
+		binary.NativeEndian.PutUint32(k[ruleScope:], scope)
+		binary.BigEndian.PutUint16(k[rulePort:], p.Port)
+		if err := f("ports", k, fits(p.Fits)); err != nil {
+			return err
+		}
+	}
+	for _, n := range r.Networks {
+		k := make([]byte, ruleAddrSize)
+		binary.NativeEndian.PutUint32(k[ruleBits:], uint32(8*(ruleAddr-ruleScope)+mappedBits(n.Network)))
+		binary.NativeEndian.PutUint32(k[ruleScope:], scope)
+		putAddr(k[ruleAddr:], n.Network.Masked().Addr())
+		if err := f("networks", k, fits(n.Fits)); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.Commands {
+		m := Member{Command: c.Command}
+		name, err := m.encode()
+		if err != nil {
+			return err
+		}
+		k := make([]byte, ruleCommandSize)
+		binary.NativeEndian.PutUint32(k[ruleCommandScope:], scope)
+		copy(k[ruleCommand:], name[memberCommand:])
+		if err := f("commands", k, fits(c.Fits)); err != nil {
+			return err
+		}
+	}
+	for _, v := range r.Variants {
+		k := make([]byte, variantSize)
+		binary.NativeEndian.PutUint32(k[variantScope:], scope)
+		binary.NativeEndian.PutUint64(k[variantFits:], uint64(v.Fits))
+		if err := f("variants", k, []byte{uint8(v.Variant), 0, 0, 0}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetRules sets the rules of a scope that has none yet. After an error, none are set.
+func (t *Table) SetRules(scope uint32, r *Rules) error {
+	err := r.each(scope, func(name string, key, value []byte) error { return put(t.maps[name], key, value) })
+	if err != nil {
+		_ = t.DropRules(scope, r)
+	}
+	return err
+}
+
+// DropRules forgets the rules of a scope.
+func (t *Table) DropRules(scope uint32, r *Rules) error {
+	var errs error
+	err := r.each(scope, func(name string, key, _ []byte) error {
+		errs = errors.Join(errs, drop(t.maps[name], key))
+		return nil
+	})
+	return errors.Join(errs, err)
+}
