@@ -159,7 +159,7 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 	}
 	var from string
 	q.Intents, from = s.intents(u.Variant, 0)
-	g := e.ask(s, u.Protocol, q)
+	g := e.ask(s, u.Protocol, &q)
 	g.from = from
 	if old := e.answers.usual[u]; old != nil && alike(&old.answer, &g.answer) {
 		old.asked, old.advice = g.asked, g.advice
@@ -169,8 +169,9 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 		e.problem("answer of scope "+s.Name, err)
 		return
 	}
-	e.answers.usual[u] = g
-	e.answers.byID.Add(g.id, g)
+	kept := new(g) // only here: most answers are as before
+	e.answers.usual[u] = kept
+	e.answers.byID.Add(g.id, kept)
 }
 
 // askOwn asks about connections to one destination.
@@ -178,7 +179,7 @@ func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
 	q := mam.Question{Network: policy.Network{Family: policy.FamilyOf(k.Remote.Addr())}, Remote: k.Remote, App: app}
 	var from string
 	q.Intents, from = s.intents(k.Variant, k.Remote.Port())
-	g := e.ask(s, k.Protocol, q)
+	g := e.ask(s, k.Protocol, &q)
 	g.from = from
 	if old, ok := e.answers.own.Get(k); ok && alike(&old.answer, &g.answer) {
 		old.asked, old.advice, old.from = g.asked, g.advice, g.from
@@ -193,8 +194,9 @@ func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
 		e.problem("answer of scope "+s.Name, err)
 		return
 	}
-	e.answers.own.Add(k, g)
-	e.answers.byID.Add(g.id, g)
+	kept := new(g)
+	e.answers.own.Add(k, kept)
+	e.answers.byID.Add(g.id, kept)
 }
 
 // alike tells whether two answers have the same effect.
@@ -206,14 +208,14 @@ func alike(a, b *hook.Answer) bool {
 
 // ask lets the policy decide, and translates the decision into an answer for the kernel. q
 // lacks what is the same for all connections of the scope by a protocol.
-func (e *Engine) ask(s *scope, p hook.Protocol, q mam.Question) *given {
+func (e *Engine) ask(s *scope, p hook.Protocol, q *mam.Question) given {
 	q.Kind, q.Selection = policy.Connect, s.selection
 	if p == hook.UDP {
 		q.Network.Transport = policy.Datagram
 	}
 	e.answers.last++
-	g := &given{id: e.answers.last, scope: s, asked: time.Now()}
-	advice, err := e.opts.Decider.Ask(q, g.asked)
+	g := given{id: e.answers.last, scope: s, asked: time.Now()}
+	advice, err := e.opts.Decider.Ask(*q, g.asked)
 	if err != nil {
 		e.log.Debug("not decided", "scope", s.Name, "err", err)
 	}

@@ -60,7 +60,7 @@ func TestAnswerOfAdvice(t *testing.T) {
 		{"not decided, all permitted", config.Scope{}, mam.Advice{}, errors.New("no"), hook.Leave, 0},
 	} {
 		e := New(Options{Decider: decider{tt.advice, tt.err}})
-		g := e.ask(&scope{Scope: &tt.scope}, hook.TCP, mam.Question{})
+		g := e.ask(&scope{Scope: &tt.scope}, hook.TCP, &mam.Question{})
 		if g.answer.Kind != tt.kind || g.answer.Errno != tt.errno {
 			t.Errorf("%s: %v with %v, want %v with %v", tt.name, g.answer.Kind, g.answer.Errno, tt.kind, tt.errno)
 		}
