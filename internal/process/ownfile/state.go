@@ -85,7 +85,7 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 		return err
 	}
 	removeAbandoned(path)
-	f, err := createTemp(path)
+	f, err := createTemp(path, lock)
 	if err != nil {
 		return err
 	}
@@ -122,20 +122,27 @@ func kind(m fs.FileMode) string {
 // tempSuffix ends the names of files that are not complete yet.
 const tempSuffix = ".tmp"
 
+// mostTries is how often a file is made anew because somebody else has removed it.
+const mostTries = 100
+
 // createTemp makes a file of mode 0600 in the directory of path and locks the file.
-// The kernel ends the lock when this process ends, however that happens.
-func createTemp(path string) (*os.File, error) {
-	for {
+// The kernel ends the lock when this process ends, however that happens. On a file system
+// without locks the file has none. There nobody else can lock it either, so nobody takes
+// it for abandoned.
+func createTemp(path string, lock func(*os.File) error) (*os.File, error) {
+	for range mostTries {
 		f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+tempSuffix)
 		if err != nil {
 			return nil, err
 		}
-		if err := lock(f); err == nil && isAt(f, f.Name()) {
+		err = lock(f)
+		if !errors.Is(err, unix.EWOULDBLOCK) && isAt(f, f.Name()) {
 			return f, nil
 		}
 		// Another process took the file for abandoned before the lock was set.
 		_ = f.Close()
 	}
+	return nil, fmt.Errorf("%s: others removed what was written, %d times", path, mostTries)
 }
 
 // removeAbandoned removes the files of createTemp that no process holds a lock on:

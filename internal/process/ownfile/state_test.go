@@ -93,6 +93,38 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	}
 }
 
+// A file system without locks takes files. Where somebody else removes each file, the end
+// comes with an error, and with no file left.
+func TestLocksThatFail(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		lock  func(*os.File) error
+		fails bool
+		tries int
+	}{
+		{"no locks", func(*os.File) error { return unix.ENOLCK }, false, 1},
+		{"not supported", func(*os.File) error { return unix.EOPNOTSUPP }, false, 1},
+		{"taken for abandoned each time", func(f *os.File) error { return errors.Join(os.Remove(f.Name()), unix.EWOULDBLOCK) }, true, mostTries},
+		{"removed before the lock each time", func(f *os.File) error { return os.Remove(f.Name()) }, true, mostTries},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, tries := t.TempDir(), 0
+			f, err := createTemp(filepath.Join(dir, "state"), func(f *os.File) error {
+				tries++
+				return tt.lock(f)
+			})
+			files := 0
+			if err == nil {
+				files = 1
+				_ = f.Close()
+			}
+			if entries, derr := os.ReadDir(dir); derr != nil || len(entries) != files || (err != nil) != tt.fails || tries != tt.tries {
+				t.Errorf("%d files after %d tries, error %v, %v", len(entries), tries, err, derr)
+			}
+		})
+	}
+}
+
 // If somebody has put something else in the file's place, it is neither read nor
 // replaced.
 func TestTraps(t *testing.T) {
