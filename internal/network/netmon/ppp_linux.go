@@ -102,9 +102,9 @@ func (r *source) readDetours(state *State) error {
 // 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// detour tells whether a route leads to a single host, or to a small public network, by
-// a gateway that somebody chose. Private networks do not count: they are other sites,
-// which hardly contain a VPN server.
+// detour tells whether a route leads to a single host, or to a public network, by a
+// gateway or a point-to-point link that somebody chose. Private networks do not count:
+// they are other sites, which hardly contain a VPN server.
 func detour(r *oracle.Route, direct map[int]bool) bool {
 	a := r.Prefix.Addr()
 	if !r.Leads() || r.Wide() || !a.IsGlobalUnicast() || !r.Prefix.IsSingleIP() && (a.IsPrivate() || shared.Contains(a)) {

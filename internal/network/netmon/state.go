@@ -13,11 +13,13 @@ import (
 type State struct {
 	Links []Link
 	Addrs []Addr // in the kernel's order
-	// Routes are the routes to everywhere of all tables, and the routes of table main
-	// to neighbours. They are read only if they were asked for, see Options.
+	// Routes are the routes to everywhere (oracle.Route.Wide) of all tables, and the
+	// routes of table main to neighbours. They are read only if they were asked for,
+	// see Options.
 	Routes []oracle.Route
-	// Specific holds the tables, without main and local, that have routes which do not
-	// lead to everywhere. It is read only if routes were asked for.
+	// Specific holds the tables that have routes to only some destinations. It leaves
+	// out main and local, which have such routes on every host. It is read only if
+	// routes were asked for.
 	Specific map[TableOf]bool
 	// Pieces are those of IPv4 and of IPv6. They are read only if routes were asked
 	// for.
@@ -26,19 +28,20 @@ type State struct {
 	// Ways says where packets to far destinations go. A missing entry means that they
 	// go nowhere.
 	Ways map[Vantage]oracle.Way
-	// Gateways are those of the Ways, with their link-layer addresses; "" where the kernel
-	// does not know it at the moment.
+	// Gateways maps each gateway of the Ways to its link-layer address. The address is
+	// "" if the kernel does not know it at the moment.
 	Gateways map[Gateway]string
 	// Barred are addresses from which the kernel refuses to send, even to neighbours.
 	Barred map[netip.Addr]oracle.Verdict
-	// Fallback tells, for IPv4 and IPv6, about the interface that leads to everywhere
-	// by a route which names a source: table main has another default route by that
-	// interface, behind that one.
+	// Fallback tells, for IPv4 and for IPv6, whether table main has another default
+	// route by the interface of the one in use, with a higher metric and another
+	// preferred source, or none. Then the source of the one in use may be the address of
+	// a VPN, see VirtualAddr. Fallback is read only if VirtualAddr needs it.
 	Fallback [2]bool
-	// Detours are the interfaces by which table main leads to single hosts or to small
-	// public networks. VPNs reach their servers by such routes. Routes that a DHCP
-	// server or a router announced do not count. Detours is known only if there is a
-	// PPP link about which nothing else tells what it is.
+	// Detours are the interfaces by which table main leads to single hosts or to public
+	// networks. VPNs reach their servers by such routes. Routes that a DHCP server or a
+	// router announced do not count. Detours is read only while a PPP link is up that is
+	// neither PPPoE nor L2TP. Nothing else shows for certain that such a link is a VPN.
 	Detours []int
 }
 
@@ -103,7 +106,7 @@ var tunnelTypes = []string{
 const kindPPP = "ppp"
 
 // transitionTypes are tunnels that carry one family through a network of the other
-// (6in4, RFC 4213; DS-Lite, RFC 6333). They are an access, and hide nothing.
+// (6in4, RFC 4213; DS-Lite, RFC 6333). They hide nothing, so they are no VPNs.
 var transitionTypes = []string{"sit", "ip6tnl"}
 
 // Tunnel tells whether packets of this link travel inside packets of this host. That
@@ -114,9 +117,10 @@ func (l Link) Tunnel() bool { return l.carrier != "" || slices.Contains(tunnelTy
 // kindDummy is the kind of links that drop everything that is sent to them.
 const kindDummy = "dummy"
 
-// private tells whether the link may be a VPN, judged by its kind. A dummy device may
-// be the kill switch of a VPN. It has a route to everywhere, so that nothing leaves
-// while the tunnel is down.
+// private tells whether the link counts as a VPN by its kind, or by the kind of the
+// links below it. The kind of a PPP link does not show that, see Snapshot.vpn. A dummy device counts, because it may be
+// the kill switch of a VPN: its route to everywhere keeps packets from leaving while
+// the tunnel is down.
 func (l Link) private() bool {
 	return l.Type == kindDummy || l.Tunnel() && !slices.Contains(transitionTypes, l.Type)
 }
@@ -197,8 +201,8 @@ type Pieces struct {
 	// those to private networks, which were made for these networks alone, and those
 	// inside of a wider piece.
 	Prefixes []netip.Prefix
-	// Others are the table's other routes that lead elsewhere. Their prefixes are no
-	// longer than the longest piece, and do not cover everything.
+	// Others are the table's other routes, by any interface, whose prefixes are not
+	// pieces and no longer than the longest piece. Routes to everywhere are left out.
 	Others []oracle.Slot
 }
 
