@@ -23,14 +23,14 @@ import (
 type Decision struct {
 	dialer   *Dialer
 	target   target
-	plan     *plan // nil: err is why
+	plan     *plan // nil if the manager did not decide; err says why
 	err      error
 	existing net.Conn
 }
 
-// Decide asks the manager about a connection to address, whose forms are those of
-// DialContext. The idle connections lead to the same address and were made by this
-// package. The manager may choose one of them for reuse.
+// Decide asks the manager about a connection to address. It takes the same addresses as
+// DialContext. The idle connections must lead to this address. The manager may choose
+// one of them for reuse, if this package made it.
 //
 // If the manager does not run, or does not decide about such a dial, Decide returns no
 // error, and the Decision's method Err tells why. Decide returns an error if the policy
@@ -158,7 +158,7 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 		return d.dialPlainly(ctx, &dec.target, begun, err)
 	}
 	again := *p
-	again.candidates = slices.Clip(p.candidates) // so that concurrent dials do not share its end
+	again.candidates = slices.Clip(p.candidates) // so that concurrent dials do not append to the same array
 	return d.dialPlan(ctx, &again, begun)
 }
 
@@ -217,7 +217,8 @@ type found struct{ net.Conn }
 
 func (found) Close() error { return nil }
 
-// resolve returns the candidate whose addresses are known first.
+// resolve looks up the name on the networks of the candidates, and returns the candidate
+// whose lookup succeeds first.
 func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
 	r := d.driver(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
 	candidates := slices.Clip(p.candidates)

@@ -212,8 +212,8 @@ func (g *getting) run(ctx context.Context) error {
 	return g.toFile(ctx, web, part)
 }
 
-// readable returns errLocation for a redirection that no URL can be read from, which
-// package http reports by text only.
+// readable returns errLocation for a redirection whose Location is not a URL. The error
+// of package http for it can be told from others only by its text.
 type readable struct{ next http.RoundTripper }
 
 func (r readable) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -228,9 +228,9 @@ func (r readable) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// checkRedirect follows redirections to other servers by HTTP. It removes what was
-// meant for the first server only. Package http leaves out credentials for another
-// host, but not for another port of the host, nor for the host without TLS.
+// checkRedirect permits redirections by HTTP and HTTPS. It removes credentials if the
+// scheme, host or port is another one. Package http removes them for other hosts, but
+// keeps them for subdomains, for another port of the host, and for the host without TLS.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return errRedirects
@@ -249,12 +249,12 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// leavePatience bounds the wait for the manager at the end. It is shorter than Flush
-// may take for a manager of the original, because a person or a script is waiting.
+// leavePatience bounds the wait for the manager at the end. Flush may take longer with
+// the prototype's daemon, but a person or a script is waiting for this program.
 const leavePatience = time.Second
 
-// leave tells the manager the results of the connections, waits for answers that a
-// manager of the original still owes, and closes the connections to it.
+// leave reports the results of the connections to the manager. It waits for answers that
+// the prototype's daemon still owes, and closes the connections to the manager.
 func leave(ctx context.Context, d *client.Daemon) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavePatience)
 	defer cancel()
@@ -287,8 +287,8 @@ func (g *getting) transport() (*httpintent.Transport, error) {
 	return t, nil
 }
 
-// request asks for the part from offset on of the representation with the validator.
-// With validator "" it asks for all of any representation.
+// request asks for the file from offset on, if the server's version still has the
+// validator. If validator is "", request asks for the whole file in any version.
 func (g *getting) request(ctx context.Context, web *http.Client, offset int64, validator string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url.String(), nil)
 	if err != nil {
@@ -332,7 +332,7 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer, 
 		return err
 	}
 	defer resp.Body.Close()                        //nolint:errcheck // only read
-	if resp.StatusCode == http.StatusNotModified { // as a header of the user's asked
+	if resp.StatusCode == http.StatusNotModified { // the user gave a header that permits this answer
 		g.unchanged()
 		return nil
 	}
@@ -359,7 +359,7 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer, 
 
 // into writes the content into an existing file that must not be replaced, or cannot be:
 // a device stays a device, a link still leads to the same file, and in some folders
-// nothing new can be made. The old content goes when the new one comes.
+// nothing new can be made. The old content is removed only when the server has answered.
 func (g *getting) into(ctx context.Context, web *http.Client) error {
 	f, err := openOutput(ctx, g.output, os.O_WRONLY)
 	if err != nil && ctx.Err() == nil {
@@ -396,7 +396,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client, part *part) erro
 	}
 	resp, err := g.request(ctx, web, kept.missing(), kept.Validator)
 	if refused := (*statusError)(nil); kept.Validator != "" && errors.As(err, &refused) && refused.ofRange() {
-		kept = partState{} // the server perhaps gives the file, but no part of it
+		kept = partState{} // the server may still send the whole file
 		resp, err = g.request(ctx, web, 0, "")
 	}
 	if err == nil && kept.Validator != "" && !kept.continues(resp) {
@@ -411,7 +411,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client, part *part) erro
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode == http.StatusNotModified { // as a header of the user's asked
+	if resp.StatusCode == http.StatusNotModified { // the user gave a header that permits this answer
 		_ = resp.Body.Close()
 		g.unchanged()
 		return nil
@@ -437,7 +437,8 @@ func (g *getting) toFile(ctx context.Context, web *http.Client, part *part) erro
 		size = kept.Size
 	}
 	if got := p.ranges(part.offset, part.written(), kept.Ranges); err == nil && size >= 0 && !whole(got, size) {
-		// The length of the file does not show it: another network may have written its end.
+		// The file's length does not show that bytes are missing, because another network
+		// may have written its end.
 		err = fmt.Errorf("%w: the server has sent less than the expected %s", errIncomplete, byteSize(size))
 	}
 	if err != nil {
@@ -461,7 +462,7 @@ type limitedBody struct {
 	io.Closer
 }
 
-// unchanged tells that the server did not send the file, because it is the same.
+// unchanged prints that the server did not send the file, because it has not changed.
 func (g *getting) unchanged() {
 	what := g.output + " is left as it is"
 	if g.output == "-" {

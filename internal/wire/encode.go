@@ -32,8 +32,8 @@ const (
 
 	maxDevice     = 15 // IFNAMSIZ less the NUL
 	maxOriginText = 255
-	// maxMembers is the number of members that fit into a request if each has a full
-	// context.
+	// maxMembers is the number of members that fit into a request if their contexts
+	// have only the TLVs that each context must have.
 	maxMembers = MaxMessage / (headerSize + 4 + fixedSize)
 )
 
@@ -45,8 +45,8 @@ var le = binary.LittleEndian
 // ActionSocketChooseExisting only the first, without a context.
 //
 // The error is ErrTooLong if the message would exceed MaxMessage. It is an *Error if a
-// value cannot be encoded: a NUL in a string, or a zone that is not a number. After an
-// error dst is returned unchanged.
+// value cannot be encoded, for instance a string with a NUL, or a device name that is too
+// long. After an error Append returns dst unchanged.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	b, n, err := m.append(dst)
 	if err == nil && (n.sockets < len(m.Sockets) && m.Action == ActionSocketChooseRequest || n.networks < len(m.Networks)) {
@@ -170,8 +170,8 @@ func (e *encoder) context(c *Context) {
 	e.sockOpts(TagOptionsSuggested, c.OptionsSuggested)
 }
 
-// extensions writes what the original does not have. Readers take the TLVs in any order;
-// this one is that of the recorded exchanges in testdata.
+// extensions writes the TLVs that the original protocol does not have. Readers accept
+// them in any order. The order here is that of the recorded exchanges in testdata.
 func (e *encoder) extensions(m *Message) {
 	if m.Features != 0 {
 		e.int32(TagFeatures, int32(m.Features))
@@ -220,7 +220,7 @@ func (e *encoder) extensions(m *Message) {
 	}
 }
 
-// flag writes a TLV that says something by being there.
+// flag writes a TLV without a value. Its presence says that the flag is set.
 func (e *encoder) flag(t Tag, set bool) {
 	if set {
 		e.header(t, 0)
@@ -428,8 +428,7 @@ func (e *encoder) rawAddr(t Tag, a SockAddr) {
 	}
 }
 
-// pointer writes a pointer field. Only the difference between zero and not zero
-// matters.
+// pointer writes a pointer field. Readers see only whether it is zero.
 func (e *encoder) pointer(present bool) {
 	var p uint64
 	if present {

@@ -37,8 +37,8 @@ type record struct {
 	Video    *live.Watched  `json:"video,omitempty"`
 	Messages *live.Messages `json:"messages,omitempty"`
 
-	// Failed are the errors of attempts before; if the last one failed too, the
-	// measurement is lost.
+	// Failed has the errors of the attempts that failed. Lost tells that the last
+	// attempt failed, too, so that the record has no measurement.
 	Failed []string `json:"failed,omitempty"`
 	Lost   bool     `json:"lost,omitempty"`
 
@@ -54,8 +54,8 @@ func (r *record) unit() string {
 // rawName is the file with the records.
 const rawName = "raw.jsonl"
 
-// journal is the raw data, appended to as it comes, so that an interrupted run
-// can go on. It is safe for concurrent use.
+// journal keeps the raw data. It appends each record to the file at once, so that an
+// interrupted run can be continued. It is safe for concurrent use.
 type journal struct {
 	mu      sync.Mutex
 	file    *os.File
@@ -63,8 +63,8 @@ type journal struct {
 	done    map[string]bool
 }
 
-// openJournal reads what is there already. Measurements of repetitions that were
-// not completed are left out; they are made again.
+// openJournal reads the records of earlier runs. It leaves out those of incomplete
+// repetitions, which are measured again.
 func openJournal(dir string) (*journal, error) {
 	path := filepath.Join(dir, rawName)
 	j := &journal{done: map[string]bool{}}
@@ -75,7 +75,7 @@ func openJournal(dir string) (*journal, error) {
 	if err := j.read(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	// Written anew, without what is left out.
+	// The file is written anew, so that it has only the records that count.
 	if j.file, err = os.Create(path); err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (j *journal) add(list ...record) error {
 	return w.Flush()
 }
 
-// all are the records so far.
+// all returns the records so far.
 func (j *journal) all() []record {
 	j.mu.Lock()
 	defer j.mu.Unlock()

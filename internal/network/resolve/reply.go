@@ -41,9 +41,9 @@ type reply struct {
 	failure  bool  // err is a failure of the server and no refusal, so it may pass
 }
 
-// readReply reads the response to a question for qtype at the end of c. It takes only
-// the aliases of that name and their addresses from the message. So a server cannot
-// slip in answers for other names.
+// readReply reads the response to a question for the name of c and for qtype. It takes
+// only the aliases of this name and their addresses from the message, so that a server
+// cannot slip in answers for other names.
 func readReply(m *dns.Msg, c chain, qtype uint16) reply {
 	switch m.Rcode {
 	case dns.RcodeSuccess, dns.RcodeNameError:
@@ -76,7 +76,7 @@ func readReply(m *dns.Msg, c chain, qtype uint16) reply {
 	return rep
 }
 
-// follow follows the aliases in rrs, in whatever order they are.
+// follow follows the aliases in rrs. Servers may send them in any order.
 func (c *chain) follow(rrs []dns.RR) error {
 	for {
 		alias := aliasOf(rrs, c.name)

@@ -10,9 +10,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Path, Link and Wifi say by their tags which metric each field holds. So there is no
-// list of metrics here beside the table in package policy: a new metric needs a field
-// in the schema, and nothing else. A test finds metrics that have no field.
+// The tags in Path, Link and Wifi say which metric each field holds. So this package
+// needs no list of metrics besides the table in package policy. A metric that is added
+// to that table needs only a field in the schema here. A test finds metrics that have
+// no field.
 
 // field is a field of Path, Link or Wifi that holds a metric.
 type field struct {
@@ -56,8 +57,8 @@ func fieldsOf(t reflect.Type) []field {
 	return list
 }
 
-// fill sets the fields of to, which points to a struct, to what was measured of p. A
-// field stays nil if its metric is not known.
+// fill writes the measured values of p into the struct that to points to. A field stays
+// nil if the value of its metric is unknown.
 func fill(to any, fields []field, p *policy.Prefix) {
 	v := reflect.ValueOf(to).Elem()
 	for _, f := range fields {
@@ -69,8 +70,8 @@ func fill(to any, fields []field, p *policy.Prefix) {
 	}
 }
 
-// set gives v, which is a number, the value n. For integers n is whole; beyond 2^53 it
-// is rounded, as in every other list of the metrics.
+// set sets the number v to n. If v is an integer, n is whole. Package policy has all
+// values as float64, so those above 2^53 have been rounded.
 func set(v reflect.Value, n float64) {
 	switch {
 	case v.CanInt():

@@ -15,15 +15,15 @@ const (
 	// line, but nobody can fill a disk by making a daemon complain.
 	repeatsSaid   = 20
 	repeatsPeriod = time.Minute
-	// maxMessages is the number of different messages that are counted. The programs
-	// have some hundred, whose texts are fixed. Any others are logged without being
-	// counted.
+	// maxMessages bounds the memory for different messages. The programs have a few
+	// hundred messages with fixed texts. Messages beyond the bound are logged without
+	// being counted.
 	maxMessages = 1024
 )
 
-// repeats counts messages that are repeated. At the end of a period it logs the last
-// one of those that were held back, with their number. The last one tells how things
-// are now.
+// repeats counts messages that are repeated. At the end of a period it logs, for each
+// message, the last line that was held back, with the number of such lines. The last
+// line tells how things are now.
 type repeats struct {
 	say func(context.Context, slog.Record) error
 
@@ -31,7 +31,7 @@ type repeats struct {
 	messages map[message]*repeated
 	timer    *time.Timer
 	running  bool // the timer
-	turn     int  // number of the latest line
+	turn     int  // number of the latest line that was held back
 }
 
 // message is what two lines must have in common to count as repeated. Their details may
@@ -45,7 +45,7 @@ type repeated struct {
 	said int
 	kept int // number of lines held back
 	last slog.Record
-	turn int // the number of last, by which lines are sorted
+	turn int // number of the line last; tell logs the lines in this order
 }
 
 func newRepeats(say func(context.Context, slog.Record) error) *repeats {
@@ -122,7 +122,8 @@ func (p *repeats) tell() {
 	}
 }
 
-// stop logs what was held back, and holds nothing back from now on.
+// stop ends the period early, so that what was held back is logged before the program
+// ends.
 func (p *repeats) stop() {
 	p.mu.Lock()
 	if p.timer != nil {

@@ -13,16 +13,16 @@ type Variant uint8
 // Fits is a set of rules, one bit for each.
 type Fits uint64
 
-// Rules tell the connections of a scope apart by port, destination and command. A list that is
-// empty does not matter. Others must have entries for all that no rule names: a [PortFits] without
-// bits, a [NetworkFits] without bits for each family, and a [CommandFits] without a command. The
-// zero value has no rules.
+// Rules tell the connections of a scope apart by port, destination and command. An empty list
+// excludes no rule. Any other list must have a default entry, because a connection that no entry
+// fits has variant 0. The default entries are a [PortFits] with Bits 0, a [NetworkFits] with prefix
+// length 0 for each family, and a [CommandFits] with Command "". The zero value has no rules.
 type Rules struct {
-	Ports    []PortFits    // the entry with most bits counts
-	Networks []NetworkFits // the entry with most bits counts
+	Ports    []PortFits    // the longest match counts
+	Networks []NetworkFits // the longest match counts
 	Commands []CommandFits
-	// Variants are the variants of connections by the rules that fit in all three lists. What
-	// is not listed has variant 0.
+	// Variants give a connection its variant, by the set of rules that fit it in all three
+	// lists. If the set is not listed, the variant is 0.
 	Variants []VariantFits
 }
 
@@ -45,7 +45,7 @@ type CommandFits struct {
 	Fits    Fits
 }
 
-// VariantFits is the variant of connections that exactly the given rules fit.
+// VariantFits is the variant of connections that are fitted by exactly the rules in Fits.
 type VariantFits struct {
 	Fits    Fits
 	Variant Variant

@@ -14,10 +14,10 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/hostfile"
 )
 
-// announcements returns the lines of default routes that routers must announce. These
-// are routes from router advertisements of which several have the same metric, on one
-// link or on several. If a program added them, the kernel would join them to one route
-// (ECMP).
+// announcements returns the lines of the default routes that announce makes, by sending
+// router advertisements. These are routes of a description that came from router
+// advertisements and share their metric with another such route. If a program added
+// them, the kernel would join them to one multipath route.
 func announcements(h *hostfile.Host) map[int]bool {
 	count := map[string]int{}
 	at := map[int]string{}
