@@ -1,4 +1,4 @@
-package faults
+package doc
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 func TestEveryFuzzTestHasACorpus(t *testing.T) {
 	fuzz := regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 	found := 0
-	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // what is built comes and goes
 			return nil
