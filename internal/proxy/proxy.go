@@ -37,7 +37,6 @@ type Proxy struct {
 	unknown  *undecided
 	nameless *nameless
 	kinds    *addrKinds
-	cpus     *processors
 	senders  senders
 	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
@@ -63,7 +62,6 @@ func New(ctx context.Context, options Options, log *slog.Logger) (*Proxy, error)
 	p.unknown = newUndecided(log)
 	p.nameless = newNameless(log, who)
 	p.kinds = newAddrKinds(kindOf)
-	p.cpus = newProcessors(p.server.Conns)
 	c, err := options.load(ctx)
 	if err != nil {
 		return nil, err
@@ -169,7 +167,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	learn := c.learning.On
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
-		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: p.kinds.of, sender: p.senders.of, unknown: p.unknown.note, asked: p.cpus.request},
+		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: p.kinds.of, sender: p.senders.of, unknown: p.unknown.note},
 		IgnoreNames: !c.names, Nameless: p.nameless.is, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
 		MaxConns: p.affordable(c.conns), MaxFiles: forConns(limits.Files()), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,

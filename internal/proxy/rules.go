@@ -32,8 +32,6 @@ type access struct {
 	// unknown is called for each rule that depends on a client who cannot be found;
 	// nil: nothing is called.
 	unknown func(r *socks.Request, rule string)
-	// asked is called for each request; nil: nothing is called.
-	asked func()
 }
 
 var (
@@ -44,9 +42,6 @@ var (
 // Allow decides before the destination's name is resolved. A request whose decision
 // depends on the address passes here; AllowAddr decides it.
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
-	if a.asked != nil {
-		a.asked()
-	}
 	detailsOf(r) // made now, because the metrics read them as soon as the request is under way
 	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() rules.Caller { return a.who(r) })
 	return a.decide(r, s, true)
