@@ -78,7 +78,8 @@ func (r *source) pieces(p *Pieces, v6 bool) (bool, error) {
 		return false, nil
 	}
 	err = r.kernel.Routes(oracle.Filter{V6: v6, Table: p.Table}, func(route *oracle.Route) bool {
-		// A refusing route counts as well, because it ends the lookup.
+		// A route that refuses needs no entry. suppress_prefixlength does not hold it back,
+		// so the lookup ends at it in the VPN's table.
 		if !route.Leads() || route.Wide() || route.Prefix.Bits() > p.Longest() || pieces[route.Prefix] {
 			return true
 		}
