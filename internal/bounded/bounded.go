@@ -1,6 +1,6 @@
 // Package bounded reads no more than a number of bytes from where there may be more, and
-// does not wait for them. Longer input is an error. With an io.LimitReader, the part that fits would pass for
-// the whole: a list without its end, or a port without its last digit.
+// does not wait for them. Longer input is an error. With an io.LimitReader, the part that
+// fits would pass for the whole: a list without its end, or a port without its last digit.
 package bounded
 
 import (

@@ -118,9 +118,9 @@ func (l Link) Tunnel() bool { return l.carrier != "" || slices.Contains(tunnelTy
 const kindDummy = "dummy"
 
 // private tells whether the link counts as a VPN by its kind, or by the kind of the
-// links below it. The kind of a PPP link does not show that, see Snapshot.vpn. A dummy device counts, because it may be
-// the kill switch of a VPN: its route to everywhere keeps packets from leaving while
-// the tunnel is down.
+// links below it. The kind of a PPP link does not show that, see Snapshot.vpn. A dummy
+// device counts, because it may be the kill switch of a VPN: its route to everywhere keeps
+// packets from leaving while the tunnel is down.
 func (l Link) private() bool {
 	return l.Type == kindDummy || l.Tunnel() && !slices.Contains(transitionTypes, l.Type)
 }
