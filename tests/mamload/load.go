@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +16,11 @@ import (
 // background is TCP connections that the daemon must measure while it decides. They
 // lead from a host in a namespace to a server behind its network.
 type background struct {
-	bed   *testbed.Bed
-	conns []net.Conn
-	stop  context.CancelFunc
-	done  sync.WaitGroup
+	bed     *testbed.Bed
+	conns   []net.Conn
+	holders []*holder
+	stop    context.CancelFunc
+	done    sync.WaitGroup
 }
 
 // Every chatter, up to talkers connections in turn send a byte. The daemon measures
@@ -39,17 +37,26 @@ const (
 func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*background, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &background{bed: bed, stop: cancel}
-	if err := allowFiles(2*n + 1000); err != nil {
+	files, err := allowFiles(2*n + spareFiles)
+	if err != nil {
 		cancel()
 		return nil, err
 	}
+	room := (files - spareFiles) / 2
+	if n > 0 && room <= 0 {
+		cancel()
+		return nil, fmt.Errorf("%d descriptors are too few", files)
+	}
 	// The namespace is entered once, because entering it takes longer than to connect.
-	err := bed.Client.Do(func() error {
-		if err := b.open(ctx, n); err != nil {
+	err = bed.Client.Do(func() error {
+		if err := b.open(ctx, min(n, room)); err != nil {
 			return err
 		}
 		return b.linger(ctx, timeWait)
 	})
+	for n -= room; err == nil && n > 0; n -= room {
+		err = b.delegate(min(n, room, perListener))
+	}
 	if err != nil {
 		b.close()
 		return nil, err
@@ -62,30 +69,33 @@ func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*backgro
 // ports.
 const perListener = 20000
 
+// open opens n connections, whose descriptors this process holds.
 func (b *background) open(ctx context.Context, n int) error {
 	for ; n > 0; n -= perListener {
-		if err := b.openTo(ctx, min(n, perListener)); err != nil {
+		l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
+		if err != nil {
+			return err
+		}
+		conns, err := pairs(ctx, l, min(n, perListener))
+		b.conns = append(b.conns, conns...)
+		if err := errors.Join(err, l.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openTo opens n connections to one port.
-func (b *background) openTo(ctx context.Context, n int) error {
-	l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
+// pairs makes n connections in the calling goroutine's namespace, and returns both ends of
+// each. After an error these are fewer.
+func pairs(ctx context.Context, l net.Listener, n int) (conns []net.Conn, err error) {
 	for range n {
 		near, far, err := pair(ctx, l)
 		if err != nil {
-			return err
+			return conns, err
 		}
-		b.conns = append(b.conns, near, far)
+		conns = append(conns, near, far)
 	}
-	return nil
+	return conns, nil
 }
 
 // pair makes a connection in the calling goroutine's namespace.
@@ -122,20 +132,27 @@ func (b *background) linger(ctx context.Context, n int) error {
 	return nil
 }
 
-// allowFiles lets this process have n descriptors, where it may.
-func allowFiles(n int) error {
+// spareFiles is the number of descriptors that are needed for other things than
+// connections.
+const spareFiles = 1000
+
+// allowFiles lets this process have n descriptors, or as many as it may have. It returns
+// how many.
+func allowFiles(n int) (int, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return err
+		return 0, err
 	}
 	if l.Cur >= uint64(n) {
-		return nil
+		return n, nil
 	}
-	l.Cur, l.Max = uint64(n), max(l.Max, uint64(n))
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d descriptors: %w", n, err)
+	higher := unix.Rlimit{Cur: uint64(n), Max: max(l.Max, uint64(n))}
+	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &higher)
+	if errors.Is(err, unix.EPERM) { // the hard limit can be raised with CAP_SYS_RESOURCE only
+		higher = unix.Rlimit{Cur: l.Max, Max: l.Max}
+		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &higher)
 	}
-	return nil
+	return int(higher.Cur), err //nolint:gosec // at most n, or a limit below it
 }
 
 func (b *background) talk(ctx context.Context) {
@@ -161,26 +178,16 @@ func (b *background) talk(ctx context.Context) {
 func (b *background) close() {
 	b.stop()
 	b.done.Wait()
-	for _, c := range b.conns {
-		_ = c.(*net.TCPConn).SetLinger(0) // with a reset, so that no TIME_WAIT is left for the next round
-		_ = c.Close()
+	reset(b.conns)
+	for _, h := range b.holders {
+		h.end()
 	}
 }
 
-// cpuTime returns the processor time that a process has used (proc(5), stat).
-func cpuTime(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+// reset closes connections so that no TIME_WAIT is left for the next round.
+func reset(conns []net.Conn) {
+	for _, c := range conns {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
 	}
-	// The command's name, in parentheses, may contain anything.
-	_, rest, ok := strings.Cut(string(b), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 13 {
-		return 0, errors.New("unexpected /proc/PID/stat")
-	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const tick = time.Second / 100 // USER_HZ, which is 100 on all Linux platforms in use
-	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }

@@ -32,6 +32,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -66,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&o.config, "config", "", "configuration file for it; none: automatic")
 	fs.BoolVar(&o.bareOnly, "bare", false, "measure a process that answers at once, in place of a daemon")
 	answer := fs.String("answer", "", "be that process, on this `socket`")
+	held := fs.Int("hold", 0, "only open so many connections to the listener on descriptor 3, and hold them")
 	fs.IntSliceVar(&o.clients, "clients", []int{1, 8, 64}, "numbers of clients")
 	fs.IntSliceVar(&o.established, "established", []int{0}, "numbers of TCP connections on the host")
 	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
@@ -80,6 +82,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	case *answer != "":
 		return serveBare(*answer)
+	case *held > 0:
+		return hold(ctx, *held, os.Stdin, stdout)
 	case o.mamma == "" && o.socket == "" && !o.bareOnly:
 		return errors.New("say --mamma PROGRAM, --socket PATH or --bare")
 	}
@@ -188,7 +192,11 @@ func (o *options) ask(ctx context.Context, socket, before string, w io.Writer) e
 // idleCPU returns the share of a processor that a daemon takes while nobody asks, in
 // percent.
 func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
-	before, err := cpuTime(pid)
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return "", err
+	}
+	before, err := p.Stat()
 	if err != nil {
 		return "", err
 	}
@@ -196,8 +204,8 @@ func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
 	if err := rest(ctx, d); err != nil {
 		return "", err
 	}
-	after, err := cpuTime(pid)
-	return fmt.Sprintf("%.2f", 100*float64(after-before)/float64(time.Since(begin))), err
+	after, err := p.Stat()
+	return fmt.Sprintf("%.2f", 100*(after.CPUTime()-before.CPUTime())/time.Since(begin).Seconds()), err
 }
 
 // rest waits, which an idle daemon's share of a processor takes.

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/vishvananda/netlink"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -103,22 +100,10 @@ func (t *table) change(perSecond int) (stop func() (int, error)) {
 // resident returns how much of the machine's memory a process takes now (proc(5),
 // VmRSS), and the most that it has taken (VmHWM), in units of a million bytes.
 func resident(pid int) (now, peak float64, err error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		name, value, _ := strings.Cut(s.Text(), ":")
-		to, ok := map[string]*float64{"VmRSS": &now, "VmHWM": &peak}[name]
-		if !ok {
-			continue
-		}
-		kB, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
-		if err != nil {
-			return 0, 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
-		}
-		*to = kB * 1024 / 1e6
-	}
-	return now, peak, nil
+	s, err := p.NewStatus()
+	return float64(s.VmRSS) / 1e6, float64(s.VmHWM) / 1e6, err
 }

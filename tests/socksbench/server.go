@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // The servers that are part of this program.
@@ -148,29 +149,18 @@ func (s *server) cpu() (float64, error) {
 	if s.cmd == nil {
 		return 0, nil
 	}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	all, err := procfs.AllProcs()
 	if err != nil {
 		return 0, err
 	}
-	const perSecond = 100 // USER_HZ
-	ticks := 0.0
-	for _, path := range stats {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			continue // the process has ended
+	seconds := 0.0
+	for _, p := range all {
+		stat, err := p.Stat()
+		if err != nil || stat.PGRP != s.cmd.Process.Pid {
+			continue // another's process, or one that has ended
 		}
-		_, rest, ok := strings.Cut(string(b), ") ") // the name may contain anything
-		f := strings.Fields(rest)
-		if !ok || len(f) < 15 || f[2] != strconv.Itoa(s.cmd.Process.Pid) {
-			continue
-		}
-		for _, field := range f[11:15] { // utime, stime, and those of children that have ended
-			n, err := strconv.ParseFloat(field, 64)
-			if err != nil {
-				return 0, err
-			}
-			ticks += n
-		}
+		ended := procfs.ProcStat{UTime: uint(stat.CUTime), STime: uint(stat.CSTime)} //nolint:gosec // neither is negative
+		seconds += stat.CPUTime() + ended.CPUTime()
 	}
-	return ticks / perSecond, nil
+	return seconds, nil
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // usage is what a process has used since its start.
@@ -22,27 +19,19 @@ func (u usage) since(before usage) usage {
 
 // usageOf returns the zero value if there is no such process.
 func usageOf(pid int) (u usage) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return u
 	}
-	// The name may hold spaces. utime and stime are the 12th and 13th field after it, in
-	// hundredths of a second (proc_pid_stat(5)).
-	if f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(f) > 12 {
-		for _, ticks := range f[11:13] {
-			n, _ := strconv.Atoi(string(ticks)) // the kernel writes numbers
-			u.processor += time.Duration(n) * 10 * time.Millisecond
-		}
+	stat, err := p.Stat()
+	if err != nil {
+		return u
 	}
-	threads, _ := filepath.Glob(filepath.Join(dir, "task", "*", "status")) // the pattern is valid
-	for _, name := range threads {
-		status, _ := os.ReadFile(name) // a thread that has ended is left out
-		for line := range strings.Lines(string(status)) {
-			if key, value, _ := strings.Cut(line, ":"); strings.HasSuffix(key, "voluntary_ctxt_switches") {
-				n, _ := strconv.Atoi(strings.TrimSpace(value))
-				u.switches += n
-			}
+	u.processor = time.Duration(stat.CPUTime() * float64(time.Second))
+	threads, _ := procfs.AllThreads(pid) // none if it has ended by now
+	for _, t := range threads {
+		if status, err := t.NewStatus(); err == nil { // a thread that has ended is left out
+			u.switches += int(status.TotalCtxtSwitches()) //nolint:gosec // a count
 		}
 	}
 	return u
