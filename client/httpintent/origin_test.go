@@ -30,30 +30,32 @@ type origin struct {
 	header http.Header // of all responses
 	odd    func(n int, from string, w http.ResponseWriter, r *http.Request) bool
 	asked  map[string]int // requests by network
+	first  string         // the network of the first request
 	n      int
 
 	both chan struct{} // closed when a second network sends a request
-	// together makes the second half wait for both. On a busy machine, one network
-	// could otherwise bring everything before the other one asks.
-	together bool
+	// half makes the second half wait over the first network, until it is closed; nil: it
+	// comes at once. On a busy machine, one network could otherwise bring everything
+	// before the other one has done anything.
+	half <-chan struct{}
 }
 
-// heldBack reads data. The second half comes when both networks have asked.
+// heldBack reads data. What follows after the bytes of free comes once half is closed.
 type heldBack struct {
 	*bytes.Reader
-	half int64
-	both <-chan struct{}
+	free int64
+	half <-chan struct{}
 	ctx  context.Context
 }
 
 func (h *heldBack) Read(b []byte) (int, error) {
-	if h.Size()-int64(h.Len()) >= h.half {
+	if h.Size()-int64(h.Len()) >= h.free {
 		select {
-		case <-h.both:
+		case <-h.half:
 		case <-h.ctx.Done():
 			return 0, h.ctx.Err()
 		}
-	} else if left := h.half - (h.Size() - int64(h.Len())); int64(len(b)) > left {
+	} else if left := h.free - (h.Size() - int64(h.Len())); int64(len(b)) > left {
 		b = b[:left]
 	}
 	return h.Reader.Read(b)
@@ -78,8 +80,10 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	if o.asked[from]++; o.asked[from] == 1 && len(o.asked) == 2 {
 		close(o.both)
 	}
-	o.n++
-	n, odd := o.n, o.odd
+	if o.n++; o.n == 1 {
+		o.first = from
+	}
+	n, odd, first := o.n, o.odd, from == o.first
 	for name, values := range o.header {
 		w.Header()[name] = values
 	}
@@ -87,8 +91,8 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	if odd != nil && odd(n, from, w, r) {
 		return
 	}
-	if data := bytes.NewReader(o.data); o.together {
-		http.ServeContent(w, r, "", time.Time{}, &heldBack{data, data.Size() / 2, o.both, r.Context()})
+	if data := bytes.NewReader(o.data); o.half != nil && first {
+		http.ServeContent(w, r, "", time.Time{}, &heldBack{data, data.Size() / 2, o.half, r.Context()})
 	} else {
 		http.ServeContent(w, r, "", time.Time{}, data)
 	}

@@ -49,7 +49,7 @@ func TestSplit(t *testing.T) {
 			for _, save := range []bool{false, true} {
 				t.Run(fmt.Sprintf("HTTP/2 %v, expected %v, saved %v", h2, expected, save), func(t *testing.T) {
 					o := startOrigin(t, 4_000_001, h2)
-					o.together = true
+					o.half = o.both
 					tr := splitting(t, o, twoNetworks)
 					ctx := t.Context()
 					if expected {
@@ -405,7 +405,8 @@ func TestSplitNeverAnswered(t *testing.T) {
 // budget.
 func TestSplitOverMetered(t *testing.T) {
 	o := startOrigin(t, 9e6, false)
-	o.together = true
+	second := make(chan struct{})
+	o.half = second
 	tr := splitting(t, o, func(r clienttest.Request) clienttest.Answer {
 		a := twoNetworks(r)
 		a.Cost.Level, a.Alternates[0].Cost = clienttest.Free, clienttest.Cost{Level: clienttest.Metered, Budget: 1e6}
@@ -416,6 +417,13 @@ func TestSplitOverMetered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := resp.Body.(*splitBody).download
+	d.mu.Lock()
+	for !d.overLocked() && d.plan.Shares(d.now())[1].Received == 0 {
+		d.changed.Wait()
+	}
+	d.mu.Unlock()
+	close(second)
 	b, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	p, _ := ProgressOf(resp)
