@@ -32,6 +32,10 @@ const (
 	// MaxInterval is the middle window of the link rates (doc/original/measurement.md
 	// 1), because that needs at least one sample.
 	MaxInterval = 10 * time.Second
+	// DefaultCPU allows for a dump of some hundreds of connections with each measurement.
+	DefaultCPU Share = 0.01
+	// MinCPU lets a host with a thousand connections read them every ten seconds.
+	MinCPU Share = 0.0001
 	// DefaultProbeInterval is short enough to find a recovery within seconds.
 	DefaultProbeInterval = 5 * time.Second
 	// MinProbeInterval is long enough for an answer over a slow network.
@@ -140,6 +144,9 @@ type Log struct {
 // Sampling has the settings of measuring.
 type Sampling struct {
 	Interval time.Duration // between two passes, MinInterval to MaxInterval
+	// CPU is the share of one processor that reading the host's connections may take,
+	// MinCPU to 1.
+	CPU Share
 }
 
 // Probe says how and when to test whether a network works.
@@ -257,7 +264,7 @@ func Auto() *Config {
 
 func defaults() *Config {
 	return &Config{
-		Sampling:  Sampling{Interval: DefaultInterval},
+		Sampling:  Sampling{Interval: DefaultInterval, CPU: DefaultCPU},
 		Decisions: Decisions{Keep: DefaultKeep, RecordMax: DefaultRecordMax},
 		Probe:     Probe{Interval: DefaultProbeInterval},
 	}

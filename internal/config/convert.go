@@ -103,6 +103,7 @@ func (w *writer) file(c *Config) {
 	if c.Sampling != standard.Sampling {
 		w.open("sampling {")
 		w.text("interval", c.Sampling.Interval.String())
+		w.text("cpu", c.Sampling.CPU.String())
 		w.line("}")
 	}
 	if c.Logs != standard.Logs {

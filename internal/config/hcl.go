@@ -111,6 +111,7 @@ func (h *hclFile) groups() map[string]map[string]setter {
 		},
 		"sampling": {
 			"interval": quantity(h, &c.Sampling.Interval, duration(MinInterval, MaxInterval, DefaultInterval.String())),
+			"cpu":      into(h, &c.Sampling.CPU, parseCPU),
 		},
 		"logs": {
 			"prefixes":   h.path(&c.Logs.Prefixes, orOff(parsePath)),

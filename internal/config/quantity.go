@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +39,25 @@ func amount(least Bytes, example string) func(string) (Bytes, error) {
 		}
 		return n, err
 	}
+}
+
+// Share is a part of a whole: 0.01 is one hundredth.
+type Share float64
+
+// String writes the share in percent.
+func (s Share) String() string { return strconv.FormatFloat(100*float64(s), 'g', -1, 32) + "%" }
+
+// parseCPU reads a share of one processor from MinCPU to all of it.
+func parseCPU(text string) (Share, error) {
+	number, ok := strings.CutSuffix(text, "%")
+	percent, err := strconv.ParseFloat(number, 64)
+	switch {
+	case !ok || err != nil:
+		return 0, fmt.Errorf("must be a share of one processor such as %q, not %q", DefaultCPU, text)
+	case !(percent >= 100*float64(MinCPU) && percent <= 100): // NaN is neither
+		return 0, fmt.Errorf("must be between %v and 100%%, not %s", MinCPU, text)
+	}
+	return Share(percent / 100), nil
 }
 
 // duration makes a function that reads a duration from low to high.

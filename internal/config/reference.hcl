@@ -135,6 +135,13 @@ sampling {
   # because rates are averaged over windows of 10 s. Default: "100ms",
   # as in the Socket Intents prototype.
   interval = "100ms"
+  # The share of one processor that reading the host's connections may
+  # take, from "0.01%" to "100%". If there are so many of them that not
+  # every measurement can read them, the others use what was read last,
+  # for up to 30 s. While a network may be silent the share is at least
+  # "4%". While nobody asks for half a minute it is half of the setting.
+  # Default: "1%".
+  cpu = "1%"
 }
 
 # The measurement logs of the Socket Intents prototype, which consist of

@@ -144,7 +144,7 @@ func newDaemon(ctx context.Context, opts Options, watch func(*config.Config, *sl
 	if opts.OnConfig != nil {
 		opts.OnConfig(cfg)
 	}
-	d.paths.look()
+	d.paths.look(time.Now())
 	d.links.look(d.nets.Snapshot(), nil)
 	if err := d.reloads.start(cfg); err != nil {
 		d.close()
@@ -165,7 +165,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Decider) })
 	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
-		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
+		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), CPU: float64(cfg.Sampling.CPU), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
 	}, d.log)
 	d.flows = pathstat.NewReports(nil)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
@@ -266,7 +266,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	for _, l := range d.logs {
 		l.Record(s)
 	}
-	d.paths.look()
+	d.paths.look(time.Now())
 	d.current.measured(s)
 	d.manager.Measured(time.Now())
 }

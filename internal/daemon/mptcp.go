@@ -24,6 +24,7 @@ type paths struct {
 	log     *slog.Logger
 	manager atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
 	refused atomic.Bool                         // the kernel refuses sockets for MPTCP
+	looked  time.Time                           // when look read that
 
 	// The state that the path manager has last been told.
 	runner *mam.Runner
@@ -100,10 +101,18 @@ func (p *paths) reported(rec mam.Record) {
 	}
 }
 
+// lookEvery is the least time between two readings of net.mptcp.enabled.
+const lookEvery = time.Second
+
 // look finds out whether the kernel now refuses sockets for MPTCP. An administrator may
-// switch MPTCP off at any time, and no event tells. look reads a file, which takes some
-// microseconds. Calls must not overlap.
-func (p *paths) look() {
+// switch MPTCP off at any time, and no event tells. look reads a file, which takes a tenth
+// of the daemon's time if each measurement does so, and therefore it does so once a second.
+// Calls must not overlap.
+func (p *paths) look(now time.Time) {
+	if now.Sub(p.looked) < lookEvery {
+		return
+	}
+	p.looked = now
 	on, err := mptcp.Enabled()
 	p.refused.Store(errors.Is(err, mptcp.ErrUnsupported) || err == nil && !on)
 }

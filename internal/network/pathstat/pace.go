@@ -19,11 +19,54 @@ const (
 	// of the time, and each pass wakes a processor.
 	restPasses = 30
 	restFactor = 4
-	// costShare bounds the time for reading sockets. After a dump that took t, the next
-	// one comes no earlier than costShare*t later. So the host's number of connections
-	// does not determine the CPU time of this process.
-	costShare = 25
+	// unused is how long nobody must have asked for the figures before a busy host, too, is
+	// measured at the maximum only.
+	unused = 30 * time.Second
 )
+
+// DefaultCPU is the share of one processor that reading connections may take. Up to some
+// seven hundred connections, which is more than most hosts have, that allows for a dump in
+// each pass.
+const DefaultCPU = 0.01
+
+const (
+	// doubtCPU is the share while a network may be silent. It is more, because somebody
+	// waits for the answer then, and because that does not last.
+	doubtCPU = 0.04
+	// unusedCPU is the part of the share while nobody asks for the figures.
+	unusedCPU = 0.5
+	// maxDump is the greatest time between two dumps. Figures that are older say nothing.
+	maxDump = 30 * time.Second
+)
+
+// budget keeps the processor time for dumps of the host's connections within a share. So the
+// number of connections does not determine what this process takes.
+type budget struct {
+	share float64
+	last  time.Duration // Instant.Up of the latest dump
+	cost  time.Duration // processor time that it took
+	never bool          // there is no latest dump
+}
+
+// allows tells whether a dump may come now. doubt says that a network may be silent, and
+// idle for how long nobody has asked for the figures.
+func (b *budget) allows(now time.Duration, doubt bool, idle time.Duration) bool {
+	share := b.share
+	switch {
+	case doubt:
+		share = max(share, doubtCPU)
+	case idle >= unused:
+		share *= unusedCPU
+	}
+	wait := maxDump
+	if w := float64(b.cost) / share; w < float64(maxDump) {
+		wait = time.Duration(w)
+	}
+	return b.never || now-b.last >= wait
+}
+
+// spent notes a dump.
+func (b *budget) spent(now, cost time.Duration) { b.last, b.cost, b.never = now, cost, false }
 
 // pace is the rule by which the sampler slows down. A pass is quiet if two things hold:
 // no connection of a managed prefix has appeared, vanished, sent or received a segment
@@ -31,7 +74,8 @@ const (
 // quietPasses of them each further one doubles the interval, up to the maximum. After
 // restPasses at the maximum the interval is restFactor times the maximum. Three
 // events return to the configured interval at once: a pass that is not quiet, a change
-// of prefixes, and Sampler.Wake.
+// of prefixes, and Sampler.Wake. If the latter two have not happened for the time of unused,
+// a pass that is not quiet returns to the maximum.
 type pace struct {
 	base, max time.Duration
 	current   time.Duration
@@ -43,10 +87,14 @@ func newPace(base, longest time.Duration) pace {
 	return pace{base: base, max: max(base, longest), current: base}
 }
 
-// after notes a pass and returns the time until the next one.
-func (p *pace) after(quiet bool) time.Duration {
+// after notes a pass and returns the time until the next one. idle is for how long nobody
+// has asked for the figures.
+func (p *pace) after(quiet bool, idle time.Duration) time.Duration {
 	if !quiet {
 		p.wake()
+		if idle >= unused {
+			p.current = p.max
+		}
 		return p.current
 	}
 	p.quiet++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,10 @@ type Options struct {
 	// DefaultMaxInterval. A value that is negative or below Interval means never to
 	// slow down.
 	MaxInterval time.Duration
+	// CPU is the share of one processor that reading the host's connections may take:
+	// 0.01 is one hundredth. Zero or negative means DefaultCPU. What was read is carried
+	// over to the passes between.
+	CPU float64
 	// MaxDestinations bounds the destination networks with figures of their own. Zero
 	// or negative means DefaultMaxDestinations.
 	MaxDestinations int
@@ -82,12 +87,15 @@ type Sampler struct {
 	ended    endedSource
 	links    linkSource
 	wireless wifiSource
+	// threadTime tells how much processor time the calling thread has used.
+	threadTime func() time.Duration
 
 	// The fields below belong to Run.
 	pace     pace
+	used     time.Duration // Instant.Up of the first pass after the latest call of Wake
 	state    state
 	nextKeep time.Duration // Instant.Up before which nothing is handed to the memory
-	nextDump time.Duration // Instant.Up before which sockets are not read again
+	budget   budget
 	failed   map[string]bool
 	counters []counted // of this pass
 }
@@ -129,6 +137,9 @@ func New(o Options, log *slog.Logger) *Sampler {
 	if o.MaxInterval == 0 {
 		o.MaxInterval = DefaultMaxInterval
 	}
+	if o.CPU <= 0 {
+		o.CPU = DefaultCPU
+	}
 	if o.Clock == nil {
 		o.Clock = Now
 	}
@@ -136,16 +147,18 @@ func New(o Options, log *slog.Logger) *Sampler {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Sampler{
-		options:  o,
-		log:      log,
-		wake:     make(chan struct{}, 1),
-		sockets:  newDiagSockets(),
-		ended:    newEndedSockets(),
-		links:    newLinkReader(),
-		wireless: newWifiReader(o.Clock),
-		pace:     newPace(o.Interval, o.MaxInterval),
-		state:    newState(o.Interval, o.MaxDestinations, o.Watcher, o.Memory),
-		failed:   map[string]bool{},
+		options:    o,
+		log:        log,
+		wake:       make(chan struct{}, 1),
+		sockets:    newDiagSockets(),
+		ended:      newEndedSockets(),
+		links:      newLinkReader(),
+		wireless:   newWifiReader(o.Clock),
+		threadTime: threadTime,
+		budget:     budget{share: o.CPU, never: true},
+		pace:       newPace(o.Interval, o.MaxInterval),
+		state:      newState(o.Interval, o.MaxDestinations, o.Watcher, o.Memory),
+		failed:     map[string]bool{},
 	}
 	s.snapshot.Store(&Snapshot{dests: s.state.dests.table})
 	return s
@@ -239,9 +252,12 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 			hurry()
 		case <-timer.C:
 			s.slow.Store(false)
-			s.expected.Store(false)
-			quiet := s.pass(s.options.Clock(), planned)
-			planned = s.pace.after(quiet)
+			now := s.options.Clock()
+			if s.expected.Swap(false) {
+				s.used = now.Up
+			}
+			quiet := s.pass(now, planned)
+			planned = s.pace.after(quiet, now.Up-s.used)
 			// The next pass is planned from the due time of this one, which keeps the
 			// mean interval exact. A pass that took too long is not made up for: the
 			// next one would cover a shorter time, in which a burst looks like a higher
@@ -264,20 +280,21 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	changed := false
 	if wanted := s.wanted.Load(); wanted != st.source {
 		st.set(now, wanted)
-		s.nextDump = 0
+		s.budget.never = true
 		changed = true
 	}
 	if f := s.forgetting.Swap(nil); f != nil {
 		st.forget(*f)
 	}
 	busy := s.readLinks(now, planned)
-	if len(st.addrs) > 0 && now.Up >= s.nextDump {
+	// A pass may come a little early.
+	if len(st.addrs) > 0 && s.budget.allows(now.Up+s.options.Interval/2, st.doubtful(), now.Up-s.used) {
+		runtime.LockOSThread() // a thread's time is measured
+		before := s.threadTime()
 		active := s.readSockets(now)
+		s.budget.spent(now.Up, s.threadTime()-before)
+		runtime.UnlockOSThread()
 		busy = busy || active
-		// Waiting for the CPU counts as cost, so that the sampler steps back on a busy
-		// host.
-		cost := s.options.Clock().Up - now.Up
-		s.nextDump = now.Up + min(costShare*cost, max(DefaultMaxInterval, s.options.MaxInterval)) - s.options.Interval/2
 	}
 	if st.memory != nil && now.Up >= s.nextKeep {
 		s.nextKeep = now.Up + keepInterval

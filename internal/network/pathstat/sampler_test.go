@@ -116,6 +116,7 @@ func start(t *testing.T, o Options, log *slog.Logger) *bench {
 		}
 	}
 	b.Sampler = New(o, log)
+	b.threadTime = func() time.Duration { return time.Since(begin) } // what takes time takes processor time
 	b.sockets, b.ended, b.links, b.wireless = b.kernel, fakeEnded{b.kernel}, fakeLinks{b.kernel}, fakeStations{b.kernel}
 	ctx, cancel := context.WithCancelCause(context.Background()) // the test's own ends before its clean-up
 	done := make(chan error, 1)
@@ -387,20 +388,95 @@ func TestSamplerAfterLatePass(t *testing.T) {
 	})
 }
 
-func TestSamplerBoundsCost(t *testing.T) {
+// A busy host is measured at the configured interval for half a minute after somebody has
+// asked, and then at the maximum.
+func TestSamplerUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := start(t, Options{MaxInterval: -1}, nil)
-		b.kernel.cost = 20 * time.Millisecond
+		b := start(t, Options{}, nil)
 		b.kernel.sockets = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 10, 1)}
+		b.inPass = func() { b.kernel.sockets[0].Segments++ }
 		b.Set(home)
-		gaps := b.wait(10 * time.Second)
-		if len(gaps) < 95 {
-			t.Errorf("%d passes in 10 s", len(gaps))
+		b.wait(unused + time.Second)
+		if gaps := b.wait(20 * time.Second); len(gaps) < 19 || len(gaps) > 21 {
+			t.Errorf("%d passes in 20 s, though nobody asks", len(gaps))
 		}
-		if share := time.Duration(b.kernel.dumps) * b.kernel.cost; share > 500*time.Millisecond || share < 300*time.Millisecond {
-			t.Errorf("dumps took %v of 10 s, want about 1/%d", share, costShare)
+		b.Wake()
+		if gaps := b.wait(unused - time.Second); len(gaps) < 280 {
+			t.Errorf("%d passes in the 29 s after a question", len(gaps))
+		}
+		b.wait(2 * time.Second)
+		if gaps := b.wait(20 * time.Second); len(gaps) > 21 {
+			t.Errorf("%d passes in 20 s, though nobody asks any more", len(gaps))
+		}
+		b.kernel.cost, b.kernel.dumps = 100*time.Millisecond, 0
+		b.wait(200 * time.Second)
+		if n := b.kernel.dumps; n < 9 || n > 11 {
+			t.Errorf("%d dumps that take 100 ms in 200 s, want half a hundredth of the time", n)
 		}
 	})
+}
+
+// Dumps take their share of a processor, whatever one of them costs; passes go on between
+// them. While a network may be silent, dumps take more.
+func TestSamplerBoundsCost(t *testing.T) {
+	const span = 200 * time.Second
+	for _, test := range []struct {
+		name  string
+		cost  time.Duration
+		share float64 // setting
+		doubt func(b *bench)
+		want  float64 // share
+	}{
+		{name: "cheap", cost: 500 * time.Microsecond, want: 0.005}, // in each pass
+		{name: "9 000 connections", cost: 10 * time.Millisecond, want: 0.01},
+		{name: "90 000", cost: 130 * time.Millisecond, want: 0.01},
+		{name: "beyond the greatest gap", cost: 600 * time.Millisecond, want: 0.02},
+		{name: "set to 5 %", cost: 130 * time.Millisecond, share: 0.05, want: 0.05},
+		{name: "silent link", cost: 130 * time.Millisecond, want: 0.04, doubt: func(b *bench) {
+			b.inPass = func() {
+				c := b.kernel.counters[2]
+				c.TxBytes += 100
+				b.kernel.counters[2] = c
+			}
+		}},
+		{name: "silent connections", cost: 130 * time.Millisecond, want: 0.04, doubt: func(b *bench) {
+			b.kernel.sockets[0].Stalled, b.kernel.sockets[0].Heard = true, 1000
+		}},
+		{name: "silent connections, set to 5 %", cost: 130 * time.Millisecond, share: 0.05, want: 0.05, doubt: func(b *bench) {
+			b.kernel.sockets[0].Stalled, b.kernel.sockets[0].Heard = true, 1000
+		}},
+		{name: "one connection of two is silent", cost: 130 * time.Millisecond, want: 0.01, doubt: func(b *bench) {
+			b.kernel.sockets = append(b.kernel.sockets, conn("10.0.1.2", "192.0.2.2", 10, 2))
+			b.kernel.sockets[0].Stalled, b.kernel.sockets[0].Heard = true, 1000
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := start(t, Options{MaxInterval: -1, CPU: test.share}, nil)
+				b.kernel.cost = test.cost
+				b.kernel.sockets = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 10, 1)}
+				b.kernel.counters[2] = LinkCounters{RxBytes: 1000, TxBytes: 1000}
+				if test.doubt != nil {
+					test.doubt(b)
+				}
+				b.Set(home)
+				pass := b.inPass
+				b.inPass = func() {
+					b.Wake()
+					if pass != nil {
+						pass()
+					}
+				}
+				gaps := b.wait(span)
+				if least := int((span - time.Duration(b.kernel.dumps)*test.cost) / DefaultInterval * 9 / 10); len(gaps) < least {
+					t.Errorf("%d passes in %v, want %d", len(gaps), span, least)
+				}
+				if share := float64(time.Duration(b.kernel.dumps)*test.cost) / float64(span); share > 1.15*test.want || share < 0.85*test.want {
+					t.Errorf("dumps took %.4f of the time, want %.4f", share, test.want)
+				}
+			})
+		})
+	}
 }
 
 func TestSamplerFailures(t *testing.T) {

@@ -56,6 +56,8 @@ type link struct {
 	loopback  bool
 	estimator *LinkEstimator
 	seen      bool // a dump has listed it
+	counters  LinkCounters
+	then      LinkCounters // at the latest dump of connections
 	bytes     uint64
 	stats     policy.LinkStats
 }
@@ -178,7 +180,7 @@ func (st *state) addLink(p *Prefix, old map[string]*link) {
 // add takes the counters of a pass, which were read between two instants. It returns
 // whether the link was in use.
 func (l *link) add(after, before Instant, c LinkCounters, planned time.Duration) (busy bool) {
-	l.seen, l.bytes = true, c.RxBytes+c.TxBytes
+	l.seen, l.bytes, l.counters = true, c.RxBytes+c.TxBytes, c
 	if l.loopback {
 		l.stats = policy.LinkStats{Time: before.Wall, RxErrors: c.RxErrors, TxErrors: c.TxErrors}
 		return false
@@ -248,9 +250,33 @@ func (p *path) hear(s *tcpSocket) {
 	}
 }
 
+// doubtful tells whether a network may be silent: since the latest dump of connections its
+// link has sent something and received nothing, or all of its connections had heard nothing
+// for a while then, and some of them wanted to.
+func (st *state) doubtful() bool {
+	for _, l := range st.links {
+		if !l.loopback && l.counters.TxBytes > l.then.TxBytes && l.counters.RxBytes == l.then.RxBytes {
+			return true
+		}
+	}
+	for _, p := range st.paths {
+		if p.flow.Stalled > 0 && p.flow.Heard >= silence {
+			return true
+		}
+	}
+	return false
+}
+
+// silence is how long connections that expect something have heard nothing when their
+// network becomes doubtful.
+const silence = time.Second
+
 // end computes the figures of the connections. It returns whether anything happened on
 // one of them.
 func (st *state) end(now Instant) (active bool) {
+	for _, l := range st.links {
+		l.then = l.counters
+	}
 	for _, p := range st.paths {
 		p.estimator.Add(now, p.samples)
 	}
