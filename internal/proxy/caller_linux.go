@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,18 +30,26 @@ func callerOf(r *socks.Request) rules.Caller {
 	uid, inode, err := socketOwner(unix.IPPROTO_TCP, r.Client, r.Listener)
 	switch {
 	case err == nil:
-		c := rules.Caller{Known: true, UID: uid}
-		c.PID, c.Executable = processWithSocket(uid, inode)
-		c.Doubtful = c.Executable != "" && !rules.IsAt(c.PID, c.Executable)
-		return c
+		return withProcess(uid, processWithSocket(uid, inode))
 	case r.Client.Addr().IsValid() && !r.Loopback() && !isOwnAddress(r.Client.Addr()):
 		return rules.Caller{Elsewhere: true}
 	}
 	return rules.Caller{}
 }
 
+// withProcess returns the user, with the process if that is not nil. It closes the process.
+func withProcess(uid uint32, p *rules.Process) rules.Caller {
+	c := rules.Caller{Known: true, UID: uid}
+	if p != nil {
+		defer p.Close()
+		c.PID, c.Executable = p.ID(), p.Executable()
+		c.Doubtful = c.Executable != "" && !p.IsAt(c.Executable)
+	}
+	return c
+}
+
 // peerOf returns who has connected to a Unix socket. The kernel notes that at the time
-// of the connect.
+// of the connect. If the process is gone, only its user is known, whoever has its id now.
 func peerOf(r *socks.Request) rules.Caller {
 	conn, ok := r.Conn.(*net.UnixConn)
 	if !ok {
@@ -52,18 +59,26 @@ func peerOf(r *socks.Request) rules.Caller {
 	if err != nil || !userid.Known(cred.UID) {
 		return rules.Caller{}
 	}
-	c := rules.Caller{Known: true, UID: cred.UID}
-	if pid := int(cred.PID); hasProcess(cred.UID, pid) {
-		c.PID, c.Executable = pid, rules.Executable(pid)
-		c.Doubtful = c.Executable != "" && !rules.IsAt(pid, c.Executable)
+	p := processOf(cred.UID, int(cred.PID))
+	if p != nil && unixsocket.CheckPeerID(conn, cred.PID) != nil { // asked after it was opened
+		p.Close()
+		p = nil
 	}
-	return c
+	return withProcess(cred.UID, p)
 }
 
-// hasProcess tells whether a process belongs to the user.
-func hasProcess(uid uint32, pid int) bool {
-	var st syscall.Stat_t
-	return syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &st) == nil && st.Uid == uid
+// processOf opens the process that has an id now, if it belongs to the user. Otherwise it
+// returns nil.
+func processOf(uid uint32, pid int) *rules.Process {
+	p, err := rules.OpenProcess(pid)
+	if err != nil {
+		return nil
+	}
+	if owner, ok := p.Owner(); !ok || owner != uid {
+		p.Close()
+		return nil
+	}
+	return p
 }
 
 // isOwnAddress tells whether this host has the address. If the interfaces cannot be
@@ -233,12 +248,12 @@ func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32
 }
 
 // processWithSocket looks through the user's processes for the one that has
-// the socket open (proc_pid_fd(5)).
-func processWithSocket(uid, inode uint32) (pid int, executable string) {
+// the socket open (proc_pid_fd(5)). It returns nil if there is none.
+func processWithSocket(uid, inode uint32) *rules.Process {
 	want := fmt.Sprintf("socket:[%d]", inode)
 	procs, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0, ""
+		return nil
 	}
 	var pids []int
 	for _, p := range procs {
@@ -248,16 +263,21 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 	}
 	slices.Sort(pids)
 	for _, pid := range slices.Backward(pids) { // the newest first: programs that have just started connect most
-		if hasProcess(uid, pid) && hasOpen(pid, want) {
-			return pid, rules.Executable(pid)
+		p := processOf(uid, pid)
+		if p == nil {
+			continue
 		}
+		if hasOpen(p, want) {
+			return p
+		}
+		p.Close()
 	}
-	return 0, ""
+	return nil
 }
 
 // hasOpen tells whether a process has a file open.
-func hasOpen(pid int, want string) bool {
-	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+func hasOpen(p *rules.Process, want string) bool {
+	dir := p.Path("fd")
 	fds, err := os.ReadDir(dir)
 	if err != nil {
 		return false

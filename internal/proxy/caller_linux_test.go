@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -13,8 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/internal/sockdiag"
+	"github.com/socket-intents/mamma/internal/testing/pidreuse"
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -247,6 +251,9 @@ func TestCallerByUnixSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
+	if err := unixsocket.CheckPeerID(s.(*net.UnixConn), int32(os.Getpid())); errors.Is(err, errors.ErrUnsupported) {
+		required.Lacking(t, "needs SO_PEERPIDFD (Linux 6.5): %v", err)
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -255,3 +262,44 @@ func TestCallerByUnixSocket(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// The id of a process that is gone may be another one's. That one has not asked.
+func TestCallerWithTheIDOfAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if name := os.Getenv(connectTo); name != "" {
+		if _, err := net.Dial("unix", name); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	asks := exec.Command(os.Args[0], "-test.run=^TestCallerWithTheIDOfAnother$") // ends when it has connected
+	asks.Env = append(os.Environ(), connectTo+"="+path)
+	if out, err := asks.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	end, err := pidreuse.Start(asks.Process.Pid, "cat")
+	switch {
+	case errors.Is(err, pidreuse.ErrTaken):
+		t.Logf("nobody of this user has the id: %v", err)
+	case err != nil:
+		required.Lacking(t, "needs CAP_CHECKPOINT_RESTORE, to choose the id of a process: %v", err)
+	default:
+		defer end()
+	}
+	if got, want := callerOf(&socks.Request{Unix: true, Conn: s}), (rules.Caller{Known: true, UID: uint32(os.Getuid())}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// connectTo is the variable that has a process of TestCallerWithTheIDOfAnother connect.
+const connectTo = "MAMMA_TEST_CONNECT_TO"

@@ -30,8 +30,13 @@ const maxProcText = 1 << 20
 // process's mapped files, arguments, environment (proc(5)) and configuration, if these
 // can be read. If something cannot be read, it may contain a name.
 func offersBlindly(pid int, proxy netip.AddrPort) bool {
-	p := process{dir: filepath.Join("/proc", strconv.Itoa(pid)), proxy: proxy}
-	exe := rules.Executable(pid)
+	looked, err := rules.OpenProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer looked.Close()
+	p := process{dir: looked.Path(""), proxy: proxy}
+	exe := looked.Executable()
 	if exe == "" || unix.Stat(p.dir, &p.stat) != nil {
 		return false
 	}

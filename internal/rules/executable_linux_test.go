@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/socket-intents/mamma/internal/testing/pidreuse"
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
@@ -34,7 +35,7 @@ func TestExecutable(t *testing.T) {
 	if got := Executable(cmd.Process.Pid); got != copied {
 		t.Errorf("of a program that was removed: %q, want %q", got, copied)
 	}
-	if !IsAt(cmd.Process.Pid, copied) {
+	if !isAt(t, cmd.Process.Pid, copied) {
 		t.Error("a program that was removed is not believed to have had its path")
 	}
 }
@@ -51,7 +52,7 @@ func TestIsAtInOtherMounts(t *testing.T) {
 	} {
 		cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", tt.script, "sh", own, victim)
 		end := running(t, cmd, "mount namespaces")
-		exe, at := Executable(cmd.Process.Pid), IsAt(cmd.Process.Pid, victim)
+		exe, at := Executable(cmd.Process.Pid), isAt(t, cmd.Process.Pid, victim)
 		end()
 		if exe != victim || at != tt.want {
 			t.Errorf("%s: runs %q, is there: %v; want %q, %v", tt.script, exe, at, victim, tt.want)
@@ -73,7 +74,7 @@ func TestIsAtByWayOfOtherMounts(t *testing.T) {
 		if exe := Executable(pid); exe != victim {
 			t.Errorf("runs %q, not %q", exe, victim)
 		}
-		if IsAt(pid, victim) {
+		if isAt(t, pid, victim) {
 			t.Error("it is believed to run the file at its path")
 		}
 	}
@@ -82,9 +83,55 @@ func TestIsAtByWayOfOtherMounts(t *testing.T) {
 	if err := os.Remove(victim); err != nil {
 		t.Fatal(err)
 	}
-	if IsAt(program.Process.Pid, victim) {
+	if isAt(t, program.Process.Pid, victim) {
 		t.Error("it is believed to have run the file that was removed")
 	}
+}
+
+// A process that is gone is not taken for the one that has its id afterwards.
+func TestProcessIsGone(t *testing.T) {
+	gone := exec.Command("cat")
+	end := running(t, gone, "")
+	defer end()
+	p, err := OpenProcess(gone.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if uid, ok := p.Owner(); !ok || uid != uint32(os.Geteuid()) {
+		t.Errorf("user %d, %v", uid, ok)
+	}
+	exe := p.Executable()
+	if exe == "" || !p.IsAt(exe) {
+		t.Errorf("runs %q", exe)
+	}
+	end()
+	next, err := pidreuse.Start(gone.Process.Pid, "cat")
+	if err == nil {
+		defer next()
+		if got := Executable(gone.Process.Pid); got != exe {
+			t.Errorf("the next process runs %q", got)
+		}
+	} else {
+		t.Logf("the id stays free: %v", err)
+	}
+	if uid, ok := p.Owner(); ok {
+		t.Errorf("gone: user %d", uid)
+	}
+	if got := p.Executable(); got != "" || p.IsAt(exe) {
+		t.Errorf("gone: runs %q", got)
+	}
+}
+
+// isAt asks about the process that has an id now.
+func isAt(t *testing.T, pid int, path string) bool {
+	t.Helper()
+	p, err := OpenProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	return p.IsAt(path)
 }
 
 // copies makes copies of the program cat in a directory of the test, and returns their paths.
