@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,9 @@ func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 	if len(ips) == 0 {
 		return nil, &Error{Reply: HostUnreachable, Err: errors.New("the name has no address")}
 	}
+	if ips, err = ss.allowed(ctx, ips); err != nil {
+		return nil, err
+	}
 	// Some programs that use these commands know one family only, and that is IPv4.
 	best := ips[0]
 	for _, candidate := range ips {
@@ -77,4 +81,21 @@ func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 		}
 	}
 	return appendAddr(nil, netip.AddrPortFrom(best, 0)), nil
+}
+
+// allowed returns those addresses of the name that the client may use. If there are none, it
+// returns why.
+func (ss *Session) allowed(ctx context.Context, ips []netip.Addr) (ok []netip.Addr, err error) {
+	dest := ss.Request.Dest
+	for _, ip := range ips {
+		refused := ss.scope(dest).check(ctx, netip.AddrPortFrom(ip, dest.Port))
+		if refused == nil {
+			ok = append(ok, ip)
+		}
+		err = cmp.Or(err, refused)
+	}
+	if len(ok) > 0 {
+		err = nil
+	}
+	return ok, err
 }

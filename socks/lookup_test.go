@@ -46,6 +46,35 @@ func TestLookUps(t *testing.T) {
 	}
 }
 
+// The addresses of a name that a client may not use are not told.
+func TestLookUpOfWhatIsForbidden(t *testing.T) {
+	forbidden := netip.MustParsePrefix("10.0.0.0/8")
+	p := newProxy(t, Config{
+		Rules: allowFunc(func(_ *Request, ap netip.AddrPort) error {
+			if forbidden.Contains(ap.Addr()) {
+				return ErrNotAllowed
+			}
+			return nil
+		}),
+		Resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			list := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::ffff:10.0.0.2")}
+			if host == "both.test" {
+				list = append(list, netip.MustParseAddr("192.0.2.1"))
+			}
+			return list, nil
+		},
+	})
+	for _, tt := range []struct{ request, want string }{
+		{"\xf0\x00\x03\x09both.test\x00\x00", "\x00\x00\x01\xc0\x00\x02\x01\x00\x00"},
+		{"\xf0\x00\x03\x08lan.test\x00\x00", "\x02\x00\x01\x00\x00\x00\x00\x00\x00"},
+	} {
+		if got := p.exchange(t, "\x05\x01\x00\x05"+tt.request, 1); got != "\x05\x00\x05"+tt.want {
+			t.Errorf("%q: got %q", tt.request, got)
+		}
+		p.wait(t)
+	}
+}
+
 // A client that was given a port by BIND gets the same port again while that is free.
 func TestBindAgain(t *testing.T) {
 	p := newProxy(t, Config{AllowBind: true})

@@ -14,7 +14,8 @@ import (
 // that allows is skipped, and a rule that denies refuses the request.
 //
 // If no rule matches, clients on this host and clients with a password are let in,
-// and all others refused.
+// and all others refused. While the address is unknown, a request passes if the rules may
+// allow it in the end. Nothing is done for the others, not even a name resolved.
 //
 // Two kinds of destination need a rule that names the address. The first are this
 // host's own addresses, for clients on other hosts: otherwise a rule that lets in a
@@ -64,13 +65,25 @@ func (rule *rule) matches(r *socks.Request, s *rules.Subject) rules.Verdict {
 	return min(anybody.Matches(s), rules.Unknown)
 }
 
+// doubtful tells whether it cannot be found out if the rule is about this client, whatever
+// the destination is.
+func (rule *rule) doubtful(r *socks.Request, s *rules.Subject) bool {
+	client := *rule
+	client.match.Destinations, client.match.Ports = nil, nil
+	return client.matches(r, s) == rules.Unknown
+}
+
 // decide applies the rules. early means that the address may still be unknown.
 func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 	ip := s.Addr.Addr()
 	undecided := "" // why a rule that allows was skipped, for the error
 	for i := range a.rules {
 		rule := &a.rules[i]
-		switch rule.matches(r, &s) {
+		verdict := rule.matches(r, &s)
+		if verdict == rules.Maybe && rule.allow && rule.doubtful(r, &s) {
+			verdict = rules.Unknown // whatever the address is
+		}
+		switch verdict {
 		case rules.Yes:
 			if !rule.allow {
 				return fmt.Errorf("%w: rule %q", socks.ErrNotAllowed, rule.name)
@@ -80,9 +93,10 @@ func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 			}
 			return a.reachable(r, ip, fmt.Sprintf(", and rule %q does not name it", rule.name))
 		case rules.Maybe:
-			if early {
+			if early && rule.allow {
 				return nil // AllowAddr decides when the address is known
 			}
+			// If a rule that denies does not apply, those after it decide.
 		case rules.Unknown:
 			if a.unknown != nil {
 				a.unknown(r, rule.name)

@@ -80,6 +80,12 @@ rule "home" {
 		{"unless a rule names it", "rule \"x\" {\n action = \"allow\"\n destination = \"224.0.0.0/4\"\n}", local, false, socks.CommandUDPAssociate, "0.0.0.0", "224.0.0.251", want{true, true}},
 		{"others are still kept out", homeAndLAN, "203.0.113.1:1", false, socks.CommandConnect, "198.51.100.1", "", want{false, false}},
 		{"an association is decided by datagram", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "10.0.0.1", want{true, false}},
+		{"a rule that denies lets nobody in", "rule \"x\" {\n action = \"deny\"\n destination = \"10.0.0.0/8\"\n}", remote, false, socks.CommandConnect, "example.org", "198.51.100.1", want{false, false}},
+		{"nor to have a name resolved", "rule \"x\" {\n action = \"deny\"\n destination = \"10.0.0.0/8\"\n}", remote, false, socks.CommandResolve, "example.org", "198.51.100.1", want{false, false}},
+		{"nor to an association", "rule \"x\" {\n action = \"deny\"\n port = \"25\"\n}", remote, false, socks.CommandUDPAssociate, "0.0.0.0", "198.51.100.1", want{false, false}},
+		{"but this host", "rule \"x\" {\n action = \"deny\"\n destination = \"10.0.0.0/8\"\n}", local, false, socks.CommandConnect, "example.org", "198.51.100.1", want{true, true}},
+		{"a rule by user lets in nobody who is unknown", "rule \"x\" {\n action = \"allow\"\n destination = \"198.51.100.0/24\"\n uid = \"0\"\n}", remote, false, socks.CommandResolve, "example.org", "198.51.100.1", want{false, false}},
+		{"a network may have the name", "rule \"x\" {\n action = \"allow\"\n destination = \"198.51.100.0/24\"\n}", remote, false, socks.CommandResolve, "example.org", "203.0.113.1", want{true, false}},
 		{"and may be allowed", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "198.51.100.1", want{true, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
