@@ -263,7 +263,7 @@ func TestAnswersAreTheClients(t *testing.T) {
 	c := &conn{s: s, cfg: s.config.Load(), client: netip.MustParseAddrPort("127.0.0.1:1")}
 	a := &association{ss: s.newSession(c, &Request{}), ctx: t.Context(), inside: inside, bound: addrPort(inside.LocalAddr())}
 	from := netip.MustParseAddrPort("192.0.2.1:53")
-	a.peers.note(udpPeer{addr: from}, nil)
+	a.peers.note(udpPeer{addr: from}, nil, time.Now())
 	port := addrPort(client.LocalAddr())
 	if !a.isClients(port) {
 		t.Fatal("the client's datagram is not taken")

@@ -4,11 +4,17 @@ import (
 	"container/list"
 	"context"
 	"net/netip"
+	"time"
 )
 
-// maxUDPPeers is how many destinations an association remembers. A client of a
-// distributed hash table has a thousand or two under way.
-const maxUDPPeers = 4096
+const (
+	// maxUDPPeers is how many destinations an association remembers. A client of a
+	// distributed hash table has a thousand or two under way.
+	maxUDPPeers = 4096
+	// udpVerdictFor is how long what the rules said about a destination holds. It is
+	// short, because an address may become one of the host's own.
+	udpVerdictFor = time.Second
+)
 
 // udpPeers are the destinations that an association used last, with what the rules
 // said about each. The zero value is empty.
@@ -27,26 +33,27 @@ type udpPeer struct {
 
 // udpVerdict is what the rules said about a destination.
 type udpVerdict struct {
-	peer udpPeer
-	err  error // nil: allowed
+	peer  udpPeer
+	err   error // nil: allowed
+	until time.Time
 }
 
 // verdict returns what the rules said about a destination and notes that it was used.
-// known is false if the rules have not been asked.
-func (p *udpPeers) verdict(peer udpPeer) (err error, known bool) { //nolint:revive // the error is a value here
+// known is false if the rules have to be asked.
+func (p *udpPeers) verdict(peer udpPeer, now time.Time) (err error, known bool) { //nolint:revive // the error is a value here
 	e, ok := p.byPeer[peer]
-	if !ok {
+	if !ok || now.After(e.Value.(*udpVerdict).until) {
 		return nil, false
 	}
 	p.recent.MoveToFront(e)
 	return e.Value.(*udpVerdict).err, true
 }
 
-// note adds a destination. If there are too many, the one that was not used for the
-// longest time is forgotten.
-func (p *udpPeers) note(peer udpPeer, err error) {
-	if _, known := p.byPeer[peer]; known {
-		return
+// note notes what the rules said about a destination when they were asked. If there are too
+// many, the one that was not used for the longest time is forgotten.
+func (p *udpPeers) note(peer udpPeer, err error, asked time.Time) {
+	if e, known := p.byPeer[peer]; known {
+		p.forget(e)
 	}
 	if p.byPeer == nil {
 		p.byPeer, p.known = map[udpPeer]*list.Element{}, map[netip.Addr]int{}
@@ -54,7 +61,7 @@ func (p *udpPeers) note(peer udpPeer, err error) {
 	if len(p.byPeer) >= maxUDPPeers {
 		p.forget(p.recent.Back())
 	}
-	p.byPeer[peer] = p.recent.PushFront(&udpVerdict{peer, err})
+	p.byPeer[peer] = p.recent.PushFront(&udpVerdict{peer, err, asked.Add(udpVerdictFor)})
 	if err == nil {
 		p.known[peer.addr.Addr()]++
 	}
@@ -76,22 +83,23 @@ func (p *udpPeers) forget(e *list.Element) {
 // count: servers may answer from another one.
 func (p *udpPeers) mayAnswer(ip netip.Addr) bool { return p.known[ip] > 0 }
 
-// allow returns what the rules say about a destination. They are asked once for each.
+// allow returns what the rules say about a destination.
 func (a *association) allow(dest Addr, ap netip.AddrPort) error {
 	peer := udpPeer{addr: ap}
 	if !dest.IP().IsValid() {
 		peer.name = dest.Host
 	}
+	now := time.Now() // before the question, so that changes during it count
 	a.mu.Lock()
-	err, asked := a.peers.verdict(peer)
+	err, known := a.peers.verdict(peer, now)
 	a.mu.Unlock()
-	if asked {
+	if known {
 		return err
 	}
 	sc := a.ss.scope(dest)
 	err = sc.check(context.WithValue(a.ctx, scopeKey{}, sc), ap)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.peers.note(peer, err)
+	a.peers.note(peer, err, now)
 	return err
 }

@@ -482,12 +482,13 @@ func TestAssociationIsNotTakenOver(t *testing.T) {
 // The destinations used last are remembered, however many there are.
 func TestManyPeers(t *testing.T) {
 	var p udpPeers
+	now := time.Now()
 	peer := func(i int) udpPeer {
 		return udpPeer{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1)}
 	}
 	for i := range 3 * maxUDPPeers {
-		p.note(peer(i), nil)
-		if _, known := p.verdict(peer(0)); !known { // it is still in use
+		p.note(peer(i), nil, now)
+		if _, known := p.verdict(peer(0), now); !known { // it is still in use
 			t.Fatalf("the first is forgotten after %d", i)
 		}
 	}
@@ -500,10 +501,32 @@ func TestManyPeers(t *testing.T) {
 			t.Errorf("peer %d may answer: %v", i, got)
 		}
 	}
-	p.note(udpPeer{"a", peer(last).addr}, nil)
+	p.note(udpPeer{"a", peer(last).addr}, nil, now)
 	p.forget(p.byPeer[peer(last)])
 	if !p.mayAnswer(peer(last).addr.Addr()) {
 		t.Error("an address that is known by its name, too, may not answer")
+	}
+}
+
+// The rules are asked again about a destination that is used for long: its address may be
+// one of the host's own by now.
+func TestPeersAreCheckedAgain(t *testing.T) {
+	var p udpPeers
+	peer, now := udpPeer{addr: netip.MustParseAddrPort("192.0.2.1:53")}, time.Now()
+	p.note(peer, nil, now)
+	if err, known := p.verdict(peer, now.Add(udpVerdictFor)); err != nil || !known {
+		t.Errorf("a moment later: %v, %v", err, known)
+	}
+	now = now.Add(udpVerdictFor + 1)
+	if _, known := p.verdict(peer, now); known {
+		t.Error("an old answer of the rules counts")
+	}
+	for _, err := range []error{ErrNotAllowed, nil, nil, ErrNotAllowed} {
+		p.note(peer, err, now)
+		got, known := p.verdict(peer, now)
+		if !known || !errors.Is(got, err) || p.mayAnswer(peer.addr.Addr()) != (err == nil) || len(p.byPeer) != 1 || p.recent.Len() != 1 {
+			t.Errorf("after %v: %v, %v; may answer: %v; %d and %d are remembered", err, got, known, p.mayAnswer(peer.addr.Addr()), len(p.byPeer), p.recent.Len())
+		}
 	}
 }
 
