@@ -23,6 +23,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/display/terminal"
 )
@@ -182,7 +183,7 @@ func (g *getting) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, g.maxTime, errTooLate)
 		defer cancel()
 	}
-	transport, err := g.transport()
+	transport, err := g.transport(ctx)
 	if err != nil {
 		return err
 	}
@@ -262,7 +263,10 @@ func leave(ctx context.Context, d *client.Daemon) {
 	_ = d.Close()
 }
 
-func (g *getting) transport() (*httpintent.Transport, error) {
+// maxRoots bounds a file of certificates, in bytes. That of a whole host has some 200 kB.
+const maxRoots = 16 << 20
+
+func (g *getting) transport(ctx context.Context) (*httpintent.Transport, error) {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		base = new(http.Transport)
@@ -270,7 +274,13 @@ func (g *getting) transport() (*httpintent.Transport, error) {
 	base = base.Clone()
 	base.Proxy = proxies(httpproxy.FromEnvironment())
 	if g.cacert != "" {
-		pem, err := os.ReadFile(g.cacert)
+		pem, err := config.ReadFile(ctx, g.cacert, maxRoots+1) // perhaps from a FIFO, as a shell makes
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if err == nil && len(pem) > maxRoots {
+			err = fmt.Errorf("%s is longer than %d bytes", g.cacert, maxRoots)
+		}
 		if err != nil {
 			return nil, &rootsError{err}
 		}

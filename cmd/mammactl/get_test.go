@@ -366,6 +366,15 @@ func TestGetExitCodes(t *testing.T) {
 	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // a writer ends what still waits for one
+		if f, err := os.OpenFile(fifo, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil {
+			_ = f.Close()
+		}
+	})
 	socket := two(t)
 	for _, test := range []struct {
 		name string
@@ -393,6 +402,8 @@ func TestGetExitCodes(t *testing.T) {
 		{"no field value", []string{"-H", "a: b\nc: d", s.URL + "/file.bin"}, exitUsage, "FIELD: VALUE"},
 		{"no port", []string{"http://127.0.0.1:65536/x"}, exitMalformed, "65535"},
 		{"no file of roots", []string{"--cacert", filepath.Join(dir, "none"), secure.URL + "/file.bin"}, exitRoots, "no such file"},
+		{"no end of roots", []string{"--cacert", "/dev/zero", secure.URL + "/file.bin"}, exitRoots, "longer than"},
+		{"roots that do not come", []string{"--cacert", fifo, "--max-time", "50ms", secure.URL + "/file.bin"}, exitTooLate, "longer than --max-time"},
 		{"no roots", []string{"--cacert", "get.go", secure.URL + "/file.bin"}, exitRoots, "no certificate in PEM"},
 		{"negative time", []string{"--max-time", "-1s", s.URL + "/file.bin"}, exitUsage, "negative"},
 		{"two for standard output", []string{"--json", "-o", "-", s.URL + "/file.bin"}, exitUsage, "standard output"},

@@ -19,8 +19,17 @@ var ErrNotRegular = errors.New("not a regular file")
 
 // Open opens a regular file for reading. Anything else is an error, such as a FIFO, which
 // would have its reader wait until somebody writes to it. Links are followed.
-func Open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+//
+// Reading does not wait either. Some files of the kernel pass for regular ones, and have
+// their readers wait for what comes next, such as /proc/kmsg. Reading these is an error
+// as soon as there is nothing more.
+func Open(path string) (*os.File, error) { return open(path, 0) }
+
+// OpenItself is Open, but it does not follow a link at the end of the path.
+func OpenItself(path string) (*os.File, error) { return open(path, syscall.O_NOFOLLOW) }
+
+func open(path string, flags int) (*os.File, error) {
+	f, err := openNow(path, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +42,25 @@ func Open(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// openNow opens a file for reading. Neither opening nor reading waits: where there is
+// nothing to read, the error is EAGAIN. With os.OpenFile, the Go runtime would wait in
+// place of the kernel (poll(2)).
+func openNow(path string, flags int) (*os.File, error) {
+	for {
+		fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|flags, 0)
+		if err == syscall.EINTR { //nolint:errorlint // as package os compares
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		_ = syscall.SetNonblock(fd, false) // NewFile looks at this, and leaves the descriptor to the kernel
+		f := os.NewFile(uintptr(fd), path)
+		_ = syscall.SetNonblock(fd, true)
+		return f, nil
+	}
 }
 
 type reader struct {

@@ -39,6 +39,31 @@ func TestErrorOfTheSource(t *testing.T) {
 	}
 }
 
+// Nobody waits for what is not there yet, as in a file of the kernel that passes for a
+// regular one. A FIFO with a silent writer stands for it.
+func TestReadingDoesNotWait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = writer.Close() }()
+	f, err := openNow(path, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := writer.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadAll(f, 2); string(b) != "x" || !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // Whatever has the name of a file is opened at once, or not at all.
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
@@ -61,4 +86,13 @@ func TestOpen(t *testing.T) {
 			_ = f.Close()
 		}
 	}
+	if f, err := OpenItself(link); err == nil {
+		t.Error("a link was followed")
+		_ = f.Close()
+	}
+	f, err := OpenItself(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
 }

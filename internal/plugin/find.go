@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/socket-intents/mamma/internal/bounded"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -107,11 +108,7 @@ func Names(dirs []string) []string {
 // IsPlugin tells whether a Go plugin lies at path, whoever may write to it and
 // whatever it was built for. It does not open it as a plugin.
 func IsPlugin(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	f, err := os.Open(path)
+	f, err := bounded.Open(path)
 	if err != nil {
 		return false
 	}

@@ -223,5 +223,5 @@ func (p *process) open(name string) (*os.File, error) {
 	if file.Mode&unix.S_IFMT != unix.S_IFREG || !theirs {
 		return nil, errNotTheirs
 	}
-	return os.Open(filepath.Join("/proc/self/fd", strconv.Itoa(fd)))
+	return bounded.Open(filepath.Join("/proc/self/fd", strconv.Itoa(fd)))
 }

@@ -23,11 +23,11 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// Open opens a file for reading. It follows no link, does not wait for the writer of
-// a FIFO, and refuses what CheckOwn refuses. An error that wraps fs.ErrNotExist says
+// Open opens a file for reading. It follows no link, refuses what CheckOwn refuses, and
+// waits for nothing (see bounded.Open). An error that wraps fs.ErrNotExist says
 // that there is no such file.
 func Open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := bounded.OpenItself(path)
 	if err != nil {
 		return nil, err
 	}
