@@ -23,7 +23,8 @@ const maxLinks = 40
 // before, and the kernel follows no link. Every directory, every link and the file must
 // belong to root or uid, and neither group nor others may write to it. A directory with
 // the sticky bit is an exception, because there nobody can rename or remove what
-// belongs to another user. After the walk, only root and uid can change what the
+// belongs to another user. What lies there must have no other name, because everybody can
+// give such a file a second name (link(2)). After the walk, only root and uid can change what the
 // returned path leads to. So the plugin package may open the file by name. (It cannot
 // open a descriptor, because it resolves /proc/self/fd/N to the name.)
 //
@@ -56,7 +57,7 @@ func openTrusted(name string, uid int) (*os.File, string, *Error) {
 		}
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFDIR:
-			w.enter(fd, step)
+			w.enter(fd, step, st)
 		case unix.S_IFLNK:
 			target, err := readLink(fd)
 			if err != nil {
@@ -102,6 +103,8 @@ type walk struct {
 	uid  uint32
 	dir  int    // descriptor, -1 for none
 	path string // its path, without symbolic links
+	// shared tells that others can put files there, as in /tmp.
+	shared bool
 }
 
 func (w *walk) close() {
@@ -119,20 +122,28 @@ func (w *walk) root() *Error {
 	if err != nil {
 		return &Error{Kind: Missing, Reason: "cannot be found", Err: err}
 	}
-	w.dir = fd
+	w.dir, w.shared = fd, false
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &Error{Kind: Missing, Reason: "cannot be found", Err: err}
 	}
-	return w.check("/", &st)
+	if fail := w.check("/", &st); fail != nil {
+		return fail
+	}
+	w.shared = othersWrite(&st)
+	return nil
 }
 
 // enter makes a directory the current one. fd is its descriptor, step its name in the
 // directory before.
-func (w *walk) enter(fd int, step string) {
+func (w *walk) enter(fd int, step string, st *unix.Stat_t) {
 	w.close()
 	w.dir, w.path = fd, path.Join(w.path, step) // Join handles ".."
+	w.shared = othersWrite(st)
 }
+
+// othersWrite tells whether others than its owner may write to something.
+func othersWrite(st *unix.Stat_t) bool { return st.Mode&(unix.S_IWGRP|unix.S_IWOTH) != 0 }
 
 // open opens the file or directory that step names in the current directory, and checks
 // who can write to it. It follows no link. The caller closes the descriptor.
@@ -180,6 +191,11 @@ func (w *walk) check(full string, st *unix.Stat_t) *Error {
 			Hint:   "If you trust what is in it:  chown " + fmt.Sprint(w.uid) + " " + full}
 	}
 	kind := st.Mode & unix.S_IFMT
+	if w.shared && kind != unix.S_IFDIR && st.Nlink > 1 {
+		return &Error{Kind: Permissions,
+			Reason: fmt.Sprintf("is not safe to open: %s is one of %d names of a file, in a directory that others can write to", full, st.Nlink),
+			Hint:   "Put the plugin into a directory that only its owner can write to."}
+	}
 	if kind == unix.S_IFLNK { // a link's mode says nothing
 		return nil
 	}

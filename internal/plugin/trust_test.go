@@ -71,6 +71,16 @@ func TestOpenTrusted(t *testing.T) {
 			write(t, dir+"/a/x.so")
 			must(t, os.Chmod(dir+"/a", 0o777|os.ModeSticky))
 		}, open: "a/x.so", want: "a/x.so"},
+		{name: "second name in a sticky directory", make: func(t *testing.T, dir string) {
+			write(t, dir+"/b/x.so")
+			must(t, os.Mkdir(dir+"/a", 0o755))
+			must(t, os.Link(dir+"/b/x.so", dir+"/a/x.so"))
+			must(t, os.Chmod(dir+"/a", 0o777|os.ModeSticky))
+		}, open: "a/x.so", kind: Permissions, reason: "/a/x.so is one of 2 names", hint: "directory"},
+		{name: "second name", make: func(t *testing.T, dir string) {
+			write(t, dir+"/b/x.so")
+			must(t, os.Link(dir+"/b/x.so", dir+"/x.so"))
+		}, open: "x.so", want: "x.so"},
 		{name: "missing file", make: func(*testing.T, string) {}, open: "x.so", kind: Missing, reason: "does not exist"},
 		{name: "missing directory", make: func(*testing.T, string) {}, open: "a/x.so", kind: Missing, reason: "does not exist"},
 		{name: "dangling link", make: func(t *testing.T, dir string) {
