@@ -21,6 +21,8 @@ Shows the scopes of the configuration (mamma.conf(5), "scope"), each with its co
 groups, the network that most of its connections take, and how many were placed on
 one, left to the kernel's own choice, and refused. Below a scope are those of its
 rules ("intents") whose connections have other intents, with the network for these.
+"learnt" is the number of destinations for which the intents follow from what earlier
+connections have carried.
 "mammactl decisions" shows the connections themselves.
 
 --detach ends that: programs connect as if mamma was not there, until mamma reads
@@ -82,6 +84,9 @@ func (a *app) showScopes(s *control.Scopes) error {
 		x := &s.Scopes[i]
 		t.Add(table.Plain(clean(x.Name), usualNetwork(x.Usual, "IPv4"), usualNetwork(x.Usual, "IPv6"),
 			fmt.Sprint(x.Placed), fmt.Sprint(x.Left), fmt.Sprint(x.Refused), groupsOf(x))...)
+		if x.Learning {
+			t.Add(table.Plain(fmt.Sprintf("  %d learnt", x.Learnt), "", "", "", "", "", "")...)
+		}
 		for j := range x.Variants {
 			v := &x.Variants[j]
 			t.Add(table.Plain("  "+clean(v.Source), usualNetwork(v.Usual, "IPv4"), usualNetwork(v.Usual, "IPv6"), "", "", "", "")...)

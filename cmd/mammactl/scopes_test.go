@@ -28,7 +28,7 @@ func scopes() control.Scopes {
 			},
 			{
 				Name: "desktop", Line: 12, Slices: []string{"user.slice"}, Groups: []string{"/user.slice", "/user.slice/user-1000.slice", "/user.slice/user-1000.slice/session-2.scope"},
-				Usual: []control.ScopeAnswer{answer("IPv4", "stream", "place", mobile), answer("IPv6", "stream", "leave", nil)}, Placed: 4711, Left: 5,
+				Usual: []control.ScopeAnswer{answer("IPv4", "stream", "place", mobile), answer("IPv6", "stream", "leave", nil)}, Placed: 4711, Left: 5, Learning: true, Learnt: 3,
 			},
 			{Name: "rest", Line: 20},
 		},

@@ -256,6 +256,16 @@ scope "backup" {
   # port 22 is interactive. A guess is made only if neither a block
   # "intents" nor the setting states a category. Default: false.
   port_intents = true
+  # Whether mamma learns how many bytes TCP connections to each
+  # destination carry and how long they last, and gives further
+  # connections there the intents of that, as muacsocksd does. A
+  # destination is an address and a port. It takes three similar
+  # connections, of which the latest are not long ago. Connections of
+  # Multipath TCP do not count. What is learnt is used only if neither a
+  # block "intents" nor the setting states a category. It comes before
+  # port_intents. Each scope learns for itself. What is learnt is kept
+  # in the file scopes.json in state_dir. Default: false.
+  learning = true
   # Whether these connections use networks that cost something only if
   # no other network is left. Default: false. If avoid_metered at the
   # top level of the file is true, that holds for scopes, too.

@@ -53,6 +53,9 @@ type Scope struct {
 	// PortIntents guesses the intents of connections to well-known ports for which nothing
 	// else states a category.
 	PortIntents bool
+	// Learning derives intents from how much earlier connections to the same destination
+	// have carried, where nothing else but PortIntents states a category.
+	Learning bool
 	// AvoidMetered keeps networks that cost something for when no other is left.
 	AvoidMetered bool
 	// Wants are which networks the scope is to have, in the order written within each
@@ -117,6 +120,7 @@ func (h *hclFile) scopeSettings(to *Scope) map[string]setter {
 		"command":       bounded(h, &to.Commands, parseCommand, false),
 		"intents":       into(h, &to.Intents, parseIntents),
 		"port_intents":  h.boolean(&to.PortIntents),
+		"learning":      h.boolean(&to.Learning),
 		"avoid_metered": h.boolean(&to.AvoidMetered),
 	}
 	for _, d := range degrees {
@@ -314,6 +318,9 @@ func (w *writer) scopes(c *Config) {
 		}
 		if s.PortIntents {
 			w.line("port_intents = true")
+		}
+		if s.Learning {
+			w.line("learning = true")
 		}
 		if s.AvoidMetered {
 			w.line("avoid_metered = true")

@@ -166,6 +166,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
 		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), CPU: float64(cfg.Sampling.CPU), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
+		OnEnded: func(e pathstat.Ended) { d.scopes.Ended(e.Cookie, e.Sent+e.Received) },
 	}, d.log)
 	d.flows = pathstat.NewReports(nil)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
@@ -186,7 +187,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.shown = busname.New(busname.Options{Bus: bus, Manager: d.manager, Version: d.opts.Version, Log: d.log})
 	}
 	d.server = mam.NewServer(d.manager)
-	d.scopes = d.newScopes()
+	d.scopes = d.newScopes(StateDir(cfg.StateDirectory))
 	d.metrics.AddScopes(d.scopesMetrics)
 	d.nets.OnEvent(func() {
 		d.manager.VoidLeases()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,9 +21,9 @@ import (
 )
 
 // newScopes makes what places connections of programs that take no part.
-func (d *Daemon) newScopes() *scopes.Engine {
+func (d *Daemon) newScopes(stateDir string) *scopes.Engine {
 	return scopes.New(scopes.Options{
-		Decider: d.manager, Log: d.log,
+		Decider: d.manager, Log: d.log, Learnt: filepath.Join(stateDir, "scopes.json"),
 		Aside: func() ([]netip.Prefix, error) { return aside(d.nets.Kernel(), d.nets.Snapshot().Rules()) },
 	})
 }
@@ -112,6 +113,7 @@ func encodeScope(s *scopes.ScopeState) control.Scope {
 	out := control.Scope{
 		Name: s.Name, Line: s.Pos.Line, Units: listOf(s.Units), Slices: listOf(s.Slices), Cgroups: listOf(s.Scope.Groups),
 		Users: listOf(s.Users), Commands: listOf(s.Commands), Groups: listOf(s.Groups), Usual: encodeUsual(s.Usual), Variants: []control.ScopeVariant{},
+		Learning: s.Learning, Learnt: s.Learnt,
 		Placed: s.Counts.Placed, Left: s.Counts.Left, Refused: s.Counts.Refused, Failed: s.Counts.Failed,
 	}
 	out.Put(s.Intents)

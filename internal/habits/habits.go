@@ -37,7 +37,7 @@ const (
 
 // Dest is the destination of connections: a name or an address, and a port.
 type Dest struct {
-	Host string
+	Host string // in any case; or another text, if the user keeps further things apart
 	Port uint16
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/internal/wire"
@@ -32,7 +33,8 @@ const (
 type given struct {
 	id     uint64
 	scope  *scope
-	from   string // where the intents come from besides the scope, for people
+	from   string     // where the intents come from besides the scope, for people
+	learnt intent.Set // what was expected of connections like this
 	asked  time.Time
 	advice mam.Advice
 	answer hook.Answer
@@ -50,6 +52,14 @@ func newAnswers() answers {
 	own, _ := simplelru.NewLRU[hook.Key, *given](maxAnswers, nil) // fails only for sizes below 1
 	byID, _ := simplelru.NewLRU[uint64, *given](maxGiven, nil)
 	return answers{usual: map[hook.Usual]*given{}, own: own, byID: byID}
+}
+
+// ofDestinations returns the answers for single destinations.
+func (a *answers) ofDestinations() []*given {
+	if a.own == nil {
+		return nil // nothing has been loaded yet
+	}
+	return a.own.Values()
 }
 
 // clear forgets the answers for destinations.
@@ -158,7 +168,7 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 		q.Network.Family = policy.IPv6
 	}
 	var from string
-	q.Intents, from = s.intents(u.Variant, 0)
+	q.Intents, from = s.intents(u.Variant, 0, intent.Set{})
 	g := e.ask(s, u.Protocol, &q)
 	g.from = from
 	if old := e.answers.usual[u]; old != nil && alike(&old.answer, &g.answer) {
@@ -178,11 +188,12 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
 	q := mam.Question{Network: policy.Network{Family: policy.FamilyOf(k.Remote.Addr())}, Remote: k.Remote, App: app}
 	var from string
-	q.Intents, from = s.intents(k.Variant, k.Remote.Port())
+	learnt := e.typical(s, k)
+	q.Intents, from = s.intents(k.Variant, k.Remote.Port(), learnt)
 	g := e.ask(s, k.Protocol, &q)
-	g.from = from
+	g.from, g.learnt = from, learnt
 	if old, ok := e.answers.own.Get(k); ok && alike(&old.answer, &g.answer) {
-		old.asked, old.advice, old.from = g.asked, g.advice, g.from
+		old.asked, old.advice, old.from, old.learnt = g.asked, g.advice, g.from, g.learnt
 		return
 	}
 	if e.answers.own.Len() == maxAnswers && !e.answers.own.Contains(k) {

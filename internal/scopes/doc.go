@@ -14,6 +14,8 @@
 //	                destinations that were seen
 //	events.go       remembers what the kernel has placed as decisions, and then asks about
 //	                the destination
+//	learning.go     learns how much connections carry, and asks again if other intents
+//	                follow from that
 //
 // One goroutine does all of this. No connection waits for it.
 //

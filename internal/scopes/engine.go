@@ -39,7 +39,9 @@ type Options struct {
 	// Aside lists the destinations for which the host has routes or rules of their own,
 	// apart from default routes. If that cannot be found out, it lists everything.
 	Aside func() ([]netip.Prefix, error)
-	Log   *slog.Logger // nil: nothing is logged
+	// Learnt is the file where it is kept what was learnt of connections. "": in memory only.
+	Learnt string
+	Log    *slog.Logger // nil: nothing is logged
 }
 
 // Engine keeps the kernel's maps current. Run does the work. The other methods are safe for
@@ -49,15 +51,17 @@ type Engine struct {
 	log  *slog.Logger
 	load func() (*hook.Table, error) // hook.Load, or what a test has in its place
 
-	poke  chan struct{} // one slot; tells Run that something below has changed
-	view  atomic.Pointer[mam.View]
-	moved atomic.Bool // the host's routes may have changed
-	lost  atomic.Uint64
+	poke   chan struct{} // one slot; tells Run that something below has changed
+	view   atomic.Pointer[mam.View]
+	moved  atomic.Bool // the host's routes may have changed
+	lost   atomic.Uint64
+	learns atomic.Bool // some scope learns
 
 	mu      sync.Mutex
 	wanted  *wanted // nil: no change
 	detach  []chan error
 	asked   []chan State
+	ended   []ended
 	running bool
 
 	// Only Run uses the fields below.
@@ -78,6 +82,7 @@ type Engine struct {
 	full       map[string]uint64 // groups by path that the kernel has no room for
 	nextAgain  time.Time         // when they may be tried again
 	answers    answers
+	learning   learning
 	inputs     inputs
 	aside      map[netip.Prefix]bool
 	nextAside  time.Time // when the routes may be read again
@@ -96,7 +101,7 @@ func New(opts Options) *Engine {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opts: opts, log: opts.Log, load: hook.Load, poke: make(chan struct{}, 1)}
+	return &Engine{opts: opts, log: opts.Log, load: hook.Load, poke: make(chan struct{}, 1), learning: newLearning()}
 }
 
 func (e *Engine) wake() {
@@ -162,6 +167,10 @@ func (e *Engine) Begin() {
 // The result is always nil.
 func (e *Engine) Run(ctx context.Context) error {
 	e.Begin()
+	defer e.saveNow()
+	var saver sync.WaitGroup
+	defer saver.Wait()
+	saver.Go(func() { e.saveLearnt(ctx) })
 	defer e.end()
 	ticks := time.NewTicker(holdEvery)
 	defer ticks.Stop()
@@ -195,8 +204,8 @@ func (e *Engine) Run(ctx context.Context) error {
 // follow does what other goroutines have asked for since its last call.
 func (e *Engine) follow(ctx context.Context) {
 	e.mu.Lock()
-	want, detach, asked := e.wanted, e.detach, e.asked
-	e.wanted, e.detach, e.asked = nil, nil, nil
+	want, detach, asked, ended := e.wanted, e.detach, e.asked, e.ended
+	e.wanted, e.detach, e.asked, e.ended = nil, nil, nil, nil
 	e.mu.Unlock()
 	defer e.tell(asked)
 	if want != nil {
@@ -213,6 +222,10 @@ func (e *Engine) follow(ctx context.Context) {
 	if e.table == nil || ctx.Err() != nil {
 		return
 	}
+	if len(ended) > 0 {
+		e.catchUp()
+		e.learn(ended)
+	}
 	if wait := time.Until(e.nextAside); e.moved.Load() && wait > 0 {
 		time.AfterFunc(wait, e.wake)
 	} else if e.moved.Swap(false) {
@@ -224,9 +237,23 @@ func (e *Engine) follow(ctx context.Context) {
 	}
 }
 
+// catchUp handles the records that wait. A connection may have ended before Run sees that it
+// has begun.
+func (e *Engine) catchUp() {
+	for {
+		select {
+		case r := <-e.events:
+			e.placed(r)
+		default:
+			return
+		}
+	}
+}
+
 // configure puts a configuration into use.
 func (e *Engine) configure(w *wanted) {
 	e.placing = w.placing
+	e.useLearning(w.scopes)
 	if len(w.scopes) == 0 {
 		e.scopes = nil
 		if err := e.close(false); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -36,6 +37,7 @@ func (e *Engine) placed(r hook.Event) {
 	if e.scopeOf(r.Scope) == nil {
 		return
 	}
+	e.await(s, &r)
 	now := time.Now()
 	if r.Usual {
 		s.used = true
@@ -71,7 +73,7 @@ func (e *Engine) scopeOf(id uint32) *scope {
 // record makes what is remembered of a connection.
 func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
 	var rec mam.Record
-	stated, from := s.intents(r.Variant, r.Remote.Port()) // usual answers do not know the port
+	stated, from := s.intents(r.Variant, r.Remote.Port(), intent.Set{}) // usual answers do not know the port
 	if g != nil {
 		rec = g.advice.Record
 		if !r.Usual {

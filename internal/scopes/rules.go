@@ -237,8 +237,18 @@ func byCommand(all []rule) []hook.CommandFits {
 
 // intents returns the intents of a scope's connections, and where they come from besides the
 // scope, for people. Rules come before the scope, and guesses after it. port is the port of the
-// destination; 0 if that is not known.
-func (s *scope) intents(v hook.Variant, port uint16) (intent.Set, string) {
+// destination; 0 if that is not known. learnt is what was learnt of the destination.
+func (s *scope) intents(v hook.Variant, port uint16, learnt intent.Set) (intent.Set, string) {
+	c, x := s.statedFor(v)
+	if port == 0 || x.port == 0 {
+		port = x.port
+	}
+	c.Guess(func() intent.Set { return learnt }, port)
+	return c.Set, c.From()
+}
+
+// statedFor returns what rules and scope state about connections of a variant.
+func (s *scope) statedFor(v hook.Variant) (rules.Choice, *variant) {
 	x := &s.variants[0]
 	if int(v) < len(s.variants) {
 		x = &s.variants[v]
@@ -246,11 +256,7 @@ func (s *scope) intents(v hook.Variant, port uint16) (intent.Set, string) {
 	var c rules.Choice
 	c.Add(x.set, x.from)
 	c.Set = c.Set.Merge(s.Intents)
-	if port == 0 || x.port == 0 {
-		port = x.port
-	}
-	c.Guess(nil, port)
-	return c.Set, c.From()
+	return c, x
 }
 
 // source says where the intents of a connection come from.

@@ -126,7 +126,7 @@ func TestRulesInTheKernel(t *testing.T) {
 				want.Guess(nil, to.Port())
 			}
 			for _, port := range []uint16{0, to.Port()} { // as the usual answer knows it, and one of its own
-				if set, from := s.intents(v, port); set != want.Set || port > 0 && from != want.From() {
+				if set, from := s.intents(v, port, intent.Set{}); set != want.Set || port > 0 && from != want.From() {
 					t.Fatalf("%+v: %s to %v has variant %d: %v from %q, want %v from %q", c, command, to, v, set, from, want.Set, want.From())
 				}
 			}

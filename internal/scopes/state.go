@@ -35,6 +35,9 @@ type ScopeState struct {
 	Usual  []UsualState
 	// Variants are about connections for which rules state other intents.
 	Variants []VariantState
+	// Learnt is the number of answers, of those for single destinations, that rest on what
+	// earlier connections have carried.
+	Learnt int
 }
 
 // VariantState is about connections of a scope that some of its rules fit.
@@ -108,11 +111,17 @@ func (e *Engine) current() State {
 	if e.attachment != nil {
 		s.Hooks, s.Kept = e.attachment.Hooks(), e.attachment.Kept()
 	}
+	learnt := map[*scope]int{}
+	for _, g := range e.answers.ofDestinations() {
+		if !g.learnt.IsZero() {
+			learnt[g.scope]++
+		}
+	}
 	for _, x := range e.scopes {
-		state := ScopeState{Scope: x.Scope, Counts: *x.count, Groups: slices.Sorted(slices.Values(byScope[x]))}
+		state := ScopeState{Scope: x.Scope, Counts: *x.count, Learnt: learnt[x], Groups: slices.Sorted(slices.Values(byScope[x]))}
 		state.Usual = e.usual(x, 0)
 		for v := 1; v < len(x.variants); v++ {
-			set, from := x.intents(hook.Variant(v), 0)
+			set, from := x.intents(hook.Variant(v), 0, intent.Set{})
 			state.Variants = append(state.Variants, VariantState{from, set, e.usual(x, hook.Variant(v))})
 		}
 		s.Scopes = append(s.Scopes, state)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,6 +220,84 @@ func (s *scopeStage) ctl(args ...string) string {
 	return p.Out.String()
 }
 
+// byIntents changes the configuration so that bulk transfers use wwan0.
+func (s *scopeStage) byIntents() {
+	s.t.Helper()
+	text, err := os.ReadFile(s.conf)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	with := strings.NewReplacer(`policy "sample"`, `policy "intents"`, `name = "mobile"`, "name = \"mobile\"\n  options {\n    category = \"bulktransfer\"\n  }")
+	if err := os.WriteFile(s.conf, []byte(with.Replace(string(text))), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// download lets an unmodified program in a group fetch 4 MiB. It returns the network that
+// they came over.
+func (s *scopeStage) download(g *groupbed.Group) string {
+	s.t.Helper()
+	cmd := exec.Command("curl", "-gsS", "--max-time", "15", "-o", "/dev/null", "-w", "%{local_ip}", fmt.Sprintf("http://192.0.2.1/bytes/%d", 4<<20))
+	g.Put(cmd)
+	p := stage.Launch(s.t, s.bed.Client, cmd)
+	if code := p.Wait(s.t); code != 0 {
+		s.t.Fatalf("curl %d: %s", code, p.Log)
+	}
+	local, err := netip.ParseAddr(strings.TrimSpace(p.Out.String()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.bed.NetworkOf(local).Name
+}
+
+// What connections have carried to a destination decides about further ones there, without
+// a word in the configuration of what they are. It does so for the scope that learns, and after
+// a restart, too.
+func TestScopesLearn(t *testing.T) {
+	s := newScopeStage(t, fmt.Sprintf(`
+state_dir = %q
+scope "backup" {
+  unit     = "backup.service"
+  learning = true
+}
+scope "web" {
+  unit = "web.service"
+}
+`, t.TempDir()))
+	s.byIntents()
+	d := s.start()
+	learnt := regexp.MustCompile(`(?m)^backup .*\n  1 learnt$`)
+	for i := range 3 {
+		if learnt.MatchString(s.ctl("scopes")) {
+			t.Errorf("learnt from %d connections", i)
+		}
+		if got := s.download(s.backup); got != "wlan0" {
+			t.Errorf("download %d goes over %s", i+1, got)
+		}
+	}
+	stage.Until(t, "mamma has learnt", func() bool { return learnt.MatchString(s.ctl("scopes")) })
+	if got := s.download(s.backup); got != "wwan0" {
+		t.Errorf("the next download goes over %s", got)
+	}
+	if got := s.download(s.web); got != "wlan0" {
+		t.Errorf("a download in a scope that does not learn goes over %s", got)
+	}
+	stage.Until(t, "mamma has seen the connection", func() bool { return strings.Contains(s.ctl("decisions", "--json"), `"scope backup, learnt"`) })
+
+	d.Signal(t, syscall.SIGTERM)
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("exit status %d\n%s", code, d.Log)
+	}
+	s.start()
+	if got := s.download(s.backup); got != "wlan0" {
+		t.Errorf("the first connection after a restart goes over %s", got)
+	}
+	stage.Until(t, "mamma remembers", func() bool { return learnt.MatchString(s.ctl("scopes")) })
+	if got := s.download(s.backup); got != "wwan0" {
+		t.Errorf("after a restart it goes over %s", got)
+	}
+}
+
 const scopeRules = `
 scope "backup" {
   unit         = "backup.service"
@@ -243,14 +322,7 @@ scope "web" {
 // shows which network they lead to, and which rule counted.
 func TestScopeRules(t *testing.T) {
 	s := newScopeStage(t, scopeRules)
-	text, err := os.ReadFile(s.conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	byIntents := strings.NewReplacer(`policy "sample"`, `policy "intents"`, `name = "mobile"`, "name = \"mobile\"\n  options {\n    category = \"bulktransfer\"\n  }")
-	if err := os.WriteFile(s.conf, []byte(byIntents.Replace(string(text))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.byIntents()
 	s.start()
 	for _, x := range []struct {
 		group *groupbed.Group

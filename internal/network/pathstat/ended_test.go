@@ -2,6 +2,7 @@ package pathstat
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,9 +19,12 @@ import (
 // Connections that end between two passes count for the minimum, and are told for a second.
 func TestEndedConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := start(t, Options{Interval: 100 * time.Millisecond, MaxInterval: -1}, nil)
+		told := make(chan Ended, 16)
+		b := start(t, Options{Interval: 100 * time.Millisecond, MaxInterval: -1, OnEnded: func(e Ended) { told <- e }}, nil)
 		b.Set(home)
 		remote := netip.MustParseAddr("192.0.2.1")
+		elsewhere := conn("10.9.9.9", "192.0.2.1", 1, 3)
+		elsewhere.Cookie, elsewhere.BytesSent, elsewhere.BytesReceived = 7, 20, 3
 		silent := conn("10.0.1.2", "192.0.2.1", 1, 3)
 		silent.Heard = uint32((endedFresh + time.Millisecond) / time.Millisecond)
 		b.kernel.ended = []tcpSocket{
@@ -28,9 +32,17 @@ func TestEndedConnections(t *testing.T) {
 			conn("10.0.1.2", "192.0.2.1", 0, 1), // was refused
 			silent,
 			conn("10.0.1.2", "10.0.1.3", 1, 3), // stayed on this host
-			conn("10.9.9.9", "192.0.2.1", 1, 3),
+			elsewhere,
 		}
 		b.wait(150 * time.Millisecond)
+		for range 6 { // none of them has a cookie
+			if e := <-told; e != (Ended{}) {
+				t.Errorf("told of %+v", e)
+			}
+		}
+		if got, want := <-told, (Ended{Cookie: 7, Sent: 20, Received: 3}); got != want {
+			t.Errorf("told of %+v, want %+v", got, want)
+		}
 		at := b.Snapshot().Time
 		want := policy.PathStats{Time: at, SampleTime: at, SRTTMean: 10 * time.Millisecond, SRTTMedian: 10 * time.Millisecond, SRTTMin: 10 * time.Millisecond}
 		if diff := cmp.Diff(want, b.Snapshot().Paths[eth]); diff != "" {
@@ -143,27 +155,51 @@ func TestKernelTellsWhatEnded(t *testing.T) {
 	if err := r.Read(func(*tcpSocket) {}); err != nil {
 		t.Fatal(err)
 	}
-	local := netip.MustParseAddr("127.94.0.1")
+	const data = 3000
+	sent := map[uint64]uint64{} // by each socket that lives
 	for _, p := range connect(t, "tcp4", "127.94.0.1:0", "127.94.0.1", 3) {
-		_ = p.client.Close()
-		_ = p.server.Close()
+		sent[cookie(t, p.client)], sent[cookie(t, p.server)] = data, 0
+		_, err := p.client.Write(make([]byte, data))
+		_, err2 := io.ReadFull(p.server, make([]byte, data))
+		if err := errors.Join(err, err2, p.client.Close(), p.server.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for found := 0; found < 3; {
+	for len(sent) > 0 {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, 10_000)
 		if n == 0 {
-			t.Fatalf("%d of 3 connections are told", found)
+			t.Fatalf("of 6 sockets, %d are not told", len(sent))
 		}
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			t.Fatal(err)
 		}
 		if err := r.Read(func(s *tcpSocket) {
-			if netip.AddrFrom16(s.Local).Unmap() == local && s.Sample.RTT > 0 {
-				found++
+			want, ours := sent[s.Cookie]
+			if !ours {
+				return
+			}
+			delete(sent, s.Cookie)
+			received := data - want // and the peer's FIN
+			if s.Sample.RTT == 0 || s.BytesSent != want || s.BytesReceived < received || s.BytesReceived > received+1 {
+				t.Errorf("a socket that has sent %d bytes: %+v", want, s)
 			}
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// cookie returns the number by which the kernel tells sockets apart (SO_COOKIE).
+func cookie(t *testing.T, c net.Conn) (n uint64) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(raw.Control(func(fd uintptr) { n, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE) }), err); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // A sampler knows the round-trip times of connections that have ended before any pass saw

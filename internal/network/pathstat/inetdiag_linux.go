@@ -57,7 +57,10 @@ type tcpSocket struct {
 	// still waits for an acknowledgement.
 	Stalled bool
 	// Heard is the time since data or an acknowledgement last arrived, in milliseconds.
-	Heard uint32
+	Heard  uint32
+	Cookie uint64 // as SO_COOKIE tells it
+	// BytesSent and BytesReceived are as sockdiag.Carried has them.
+	BytesSent, BytesReceived uint64
 	// Segments is the number of segments that the connection has sent and received. It
 	// changes whenever something happens on the connection.
 	Segments uint32
@@ -81,6 +84,7 @@ func parseSocket(b []byte, s *tcpSocket) bool {
 	s.LocalPort, s.RemotePort = binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	s.UID, s.Inode = binary.NativeEndian.Uint32(b[64:]), binary.NativeEndian.Uint32(b[68:])
 	s.Device = binary.NativeEndian.Uint32(b[40:])
+	s.Cookie = uint64(binary.NativeEndian.Uint32(b[44:])) | uint64(binary.NativeEndian.Uint32(b[48:]))<<32
 	s.Stalled = b[2] == timerRetransmit && b[3] >= stallRetransmits
 	for rest := b[inetDiagMsgLen:]; ; {
 		kind, data, more, err := attribute(rest)
@@ -88,6 +92,7 @@ func parseSocket(b []byte, s *tcpSocket) bool {
 			return false
 		}
 		if kind == inetDiagInfo {
+			s.BytesSent, s.BytesReceived, _ = sockdiag.Carried(data, b[1])
 			return s.parseInfo(data)
 		}
 		rest = more

@@ -38,6 +38,10 @@ type Options struct {
 	// Watcher is told about each connection that a pass finds, in the sampler's
 	// goroutine, so it must not block. It may be nil.
 	Watcher Watcher
+	// OnEnded is told of each TCP connection of the host that has ended, in the sampler's
+	// goroutine, so it must not block. Some are missing if hundreds end between two readings.
+	// Connections of Multipath TCP are told as their subflows. It may be nil.
+	OnEnded func(Ended)
 	// Memory, if set, keeps what was measured of attachments. It is called in the
 	// sampler's goroutine: it must not block.
 	Memory Memory
@@ -61,6 +65,15 @@ type Connection struct {
 	Local, Remote netip.AddrPort // IPv4 not mapped
 	UID           uint32         // user id of the owner; means nothing if Inode is 0
 	Inode         uint32         // of its file; 0: no process has it, because it is closed or not accepted yet
+}
+
+// Ended is a TCP connection that has ended.
+type Ended struct {
+	Cookie uint64 // of its socket (SO_COOKIE)
+	// Sent and Received are numbers of data bytes: sent and acknowledged, and received in
+	// order. Received may be one too high, because the kernel counts the peer's FIN. Both
+	// are 0 before Linux 4.1.
+	Sent, Received uint64
 }
 
 // MinInterval is the shortest interval. At this interval the histories take ten times
@@ -334,7 +347,12 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 func (s *Sampler) readSockets(now Instant) (active bool) {
 	st := &s.state
 	// A connection that ends between the two readings counts in the next pass.
-	s.report("TCP connections that have ended", s.ended.Read(func(sock *tcpSocket) { st.ended(now, sock) }))
+	s.report("TCP connections that have ended", s.ended.Read(func(sock *tcpSocket) {
+		st.ended(now, sock)
+		if s.options.OnEnded != nil {
+			s.options.OnEnded(Ended{sock.Cookie, sock.BytesSent, sock.BytesReceived})
+		}
+	}))
 	// There is a second attempt if the table changed during the dump. The result of the
 	// second attempt is used in any case. At worst a connection is missing.
 	complete := false

@@ -51,6 +51,10 @@ type Scope struct {
 	Usual  []ScopeAnswer `json:"usual"` // what is done with connections to most destinations
 	// Variants are about connections for which rules of the scope state other intents.
 	Variants []ScopeVariant `json:"variants"`
+	Learning bool           `json:"learning"` // intents are learnt by destination
+	// Learnt is the number of destinations for which the choice rests on what earlier
+	// connections have carried. A destination counts once for each user.
+	Learnt int `json:"learnt"`
 	// These count since the daemon's start. Failed are those of Left and Refused that could
 	// not be bound to the network that was chosen.
 	Placed  uint64 `json:"placed"`

@@ -124,7 +124,7 @@ func TestKernelsThatLack(t *testing.T) {
 }
 
 // A socket of Multipath TCP is placed like any other, also if only one network is
-// permitted.
+// permitted. The record tells which it is.
 func TestMultipath(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, true)
@@ -138,6 +138,9 @@ func TestMultipath(t *testing.T) {
 	for _, how := range []string{"tcp", "mptcp"} {
 		if got := m.dial(how, l.Addr().String()); got != s.b.Client4.String() {
 			t.Errorf("%s: from %s", how, got)
+		}
+		if e := s.read(t); e.Multipath != (how == "mptcp" && s.table.can.multipath) {
+			t.Errorf("%s is told of as %+v", how, e)
 		}
 	}
 }

@@ -154,10 +154,11 @@ const (
 
 // Flags of a record.
 const (
-	eventUsual    = 1 << iota // the scope's usual answer was taken
-	eventAside                // the destination has a route of its own, and no answer
-	eventDatagram             // a datagram of a socket that is not connected
-	eventPort2                // the socket had a port already
+	eventUsual     = 1 << iota // the scope's usual answer was taken
+	eventAside                 // the destination has a route of its own, and no answer
+	eventDatagram              // a datagram of a socket that is not connected
+	eventPort2                 // the socket had a port already
+	eventMultipath             // a subflow of Multipath TCP
 )
 
 // Kind is what is done with a connection.
@@ -290,6 +291,9 @@ type Event struct {
 	Aside  bool // the destination has a route of its own, and no answer
 	// Datagram tells that the socket is not connected, and HasPort that it had a port.
 	Datagram, HasPort bool
+	// Multipath tells that the connection is one of Multipath TCP, and that the socket is its
+	// first subflow. Kernels before 5.19 do not tell it.
+	Multipath bool
 	// Errno is why the socket could not be bound as the answer says. 0: it was bound.
 	Errno unix.Errno
 }
@@ -328,6 +332,6 @@ func ParseEvent(b []byte) (Event, error) {
 	e.Remote = netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[eventPort:]))
 	flags := b[eventFlags]
 	e.Usual, e.Aside = flags&eventUsual != 0, flags&eventAside != 0
-	e.Datagram, e.HasPort = flags&eventDatagram != 0, flags&eventPort2 != 0
+	e.Datagram, e.HasPort, e.Multipath = flags&eventDatagram != 0, flags&eventPort2 != 0, flags&eventMultipath != 0
 	return e, nil
 }

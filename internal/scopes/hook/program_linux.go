@@ -24,8 +24,9 @@ var points = []point{
 
 // abilities tells which of the helpers that not every kernel has are there.
 type abilities struct {
-	process bool // bpf_get_current_pid_tgid
-	retval  bool // bpf_set_retval; without it, every refused call fails with EPERM
+	process   bool // bpf_get_current_pid_tgid
+	retval    bool // bpf_set_retval; without it, every refused call fails with EPERM
+	multipath bool // bpf_skc_to_mptcp_sock; without it, nobody knows what is Multipath TCP
 }
 
 // Offsets in struct bpf_sock_addr and struct bpf_sock (linux/bpf.h).

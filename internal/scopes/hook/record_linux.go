@@ -23,6 +23,15 @@ func (w *writer) tell() {
 		w.pointer(asm.R3, atNow)
 		w.add(asm.Mov.Imm(asm.R4, 0), asm.FnMapUpdateElem.Call())
 	}
+	if w.can.multipath && !w.datagram {
+		// The hook sees the first subflow, which looks like a socket of TCP.
+		w.add(
+			asm.LoadMem(asm.R1, ctx, ctxSock, asm.DWord), asm.FnSkcToMptcpSock.Call(),
+			asm.JEq.Imm(asm.R0, 0, "single"),
+			asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.Or.Imm(asm.R1, eventMultipath), asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word),
+		)
+		w.at("single")
+	}
 	w.add(asm.Mov.Reg(asm.R1, ctx), asm.FnGetSocketCookie.Call(), asm.StoreMem(asm.RFP, atEvent+eventCookie, asm.R0, asm.DWord))
 	for _, c := range []struct {
 		to, from int16

@@ -73,9 +73,16 @@ func load(l loader) (_ *Table, err error) {
 			return nil, lacking("make map "+name, err)
 		}
 	}
-	t.can = abilities{process: l.helper(asm.FnGetCurrentPidTgid) == nil, retval: l.helper(asm.FnSetRetval) == nil}
+	t.can = abilities{
+		process: l.helper(asm.FnGetCurrentPidTgid) == nil, retval: l.helper(asm.FnSetRetval) == nil, multipath: l.helper(asm.FnSkcToMptcpSock) == nil,
+	}
 	for _, p := range points {
 		prog, err := l.load(program(p, t.can, t.maps))
+		if err != nil && t.can.multipath && !p.datagram {
+			// A kernel without type information (BTF) has this helper, but refuses its use.
+			t.can.multipath = false
+			prog, err = l.load(program(p, t.can, t.maps))
+		}
 		switch {
 		case err == nil:
 			t.programs[p.name] = prog
