@@ -325,34 +325,38 @@ func (h *hclFile) unknown(what, name string, at hcl.Range, where string, setting
 	for k := range blocks {
 		known = append(known, k)
 	}
-	hint := h.home(name, where)
-	if near := Suggest(name, known); hint == "" || strings.HasSuffix(near, "?") {
+	hint, sure := h.home(name, where)
+	if near := Suggest(name, known); hint == "" || !sure && strings.HasSuffix(near, "?") {
 		hint = near
 	}
 	h.errorf(position(at), "unknown %s %q%s%s%s", what, name, in(where), hint, more)
 }
 
 // home says where a name belongs that is unknown at its place; "" if it is known
-// nowhere.
-func (h *hclFile) home(name, where string) string {
+// nowhere. sure tells that just this name is known there.
+func (h *hclFile) home(name, where string) (hint string, sure bool) {
 	if h.c == nil { // the file belongs to another program
-		return ""
+		return "", false
 	}
-	network := h.networkSettings(&Block{})
+	network, scope, rule := h.networkSettings(&Block{}), h.scopeSettings(&Scope{}), h.ruleSettings(&Rule{})
+	inScope, inRule := strings.HasPrefix(where, "scope "), strings.HasPrefix(where, "intents ")
 	switch {
 	case where != "" && (h.fileSettings()[name] != nil || h.fileBlocks()[name].read != nil):
-		return "; it belongs outside of the block"
-	case strings.HasPrefix(where, "scope "):
-		return fmt.Sprintf("; one of %s", strings.Join(slices.Sorted(maps.Keys(h.scopeSettings(&Scope{}))), ", "))
-	case strings.HasPrefix(where, "intents "):
-		return fmt.Sprintf("; one of %s", strings.Join(slices.Sorted(maps.Keys(h.ruleSettings(&Rule{}))), ", "))
+		return "; it belongs outside of the block", true
+	case inScope && rule[name] != nil:
+		return `; it belongs into a block intents "..." { } of the scope`, true
+	case inScope:
+		return "; one of " + listed(scope), false
+	case inRule && scope[name] != nil:
+		return "; it belongs into the scope itself, outside of the block", true
+	case inRule:
+		return "; one of " + listed(rule), false
 	case strings.HasPrefix(where, "prefix ") || strings.HasPrefix(where, "interface "):
-		return fmt.Sprintf(`; what the policy reads belongs into options { }, all else is one of %s`, strings.Join(slices.Sorted(maps.Keys(network)), ", "))
+		return "; what the policy reads belongs into options { }, all else is one of " + listed(network), false
 	case network[name] != nil:
-		return `; it belongs into prefix "..." { } or interface "..." { }`
-	}
-	if h.scopeSettings(&Scope{})[name] != nil {
-		return `; it belongs into scope "..." { }`
+		return `; it belongs into prefix "..." { } or interface "..." { }`, true
+	case scope[name] != nil:
+		return `; it belongs into scope "..." { }`, true
 	}
 	var homes []string
 	for block, settings := range h.groups() {
@@ -361,10 +365,15 @@ func (h *hclFile) home(name, where string) string {
 		}
 	}
 	if len(homes) == 0 {
-		return ""
+		return "", false
 	}
 	slices.Sort(homes)
-	return "; it belongs into " + strings.Join(homes, " or ")
+	return "; it belongs into " + strings.Join(homes, " or "), true
+}
+
+// listed names settings, for people.
+func listed(settings map[string]setter) string {
+	return strings.Join(slices.Sorted(maps.Keys(settings)), ", ")
 }
 
 func in(where string) string {

@@ -24,7 +24,16 @@ type variant struct {
 	set  intent.Set
 	from string // the rules that state it, for people
 	// port stands for the well-known ports whose intents are guessed; 0: nothing is guessed.
-	port uint16
+	port  uint16
+	ports string // all of these ports, for people; "" if nothing is guessed
+}
+
+// name says which connections have the variant, for people.
+func (v *variant) name() string {
+	if v.from == "" || v.ports == "" {
+		return v.from + v.ports
+	}
+	return v.from + ", " + v.ports
 }
 
 // rule is a rule, or a group of well-known ports that have the same intents.
@@ -91,9 +100,10 @@ func distinguish(all []rule) (r *hook.Rules, list []variant, ok bool) {
 		}
 		together = both
 	}
-	narrow(distinct(r.Ports, func(p hook.PortFits) hook.Fits { return p.Fits }))
 	narrow(distinct(r.Networks, func(n hook.NetworkFits) hook.Fits { return n.Fits }))
 	narrow(distinct(r.Commands, func(c hook.CommandFits) hook.Fits { return c.Fits }))
+	anyPort := together
+	narrow(distinct(r.Ports, func(p hook.PortFits) hook.Fits { return p.Fits }))
 	if len(together) > maxFits {
 		return nil, nil, false
 	}
@@ -113,7 +123,52 @@ func distinguish(all []rule) (r *hook.Rules, list []variant, ok bool) {
 	if len(list) == 1 {
 		return nil, list, true
 	}
-	return r, list, len(list) <= maxVariants
+	if len(list) > maxVariants {
+		return nil, nil, false
+	}
+	namePorts(list, all, r.Ports, anyPort)
+	return r, list, true
+}
+
+// namePorts tells in variants which well-known ports they are about. anyPort has the sets of
+// rules that can fit a connection together, whatever its port.
+func namePorts(list []variant, all []rule, ports []hook.PortFits, anyPort map[hook.Fits]bool) {
+	for i := range list {
+		v := list[i]
+		var names []string
+		for _, x := range all {
+			if x.guess == 0 || x.guess != v.port {
+				continue
+			}
+			for _, p := range x.Ports { // each is a single port
+				fits := fitsOfPort(ports, p.Low)
+				for f := range anyPort {
+					if stated(all, fits&f) == v {
+						names = append(names, p.String())
+						break
+					}
+				}
+			}
+		}
+		switch len(names) {
+		case 0:
+		case 1:
+			list[i].ports = "port " + names[0]
+		default:
+			list[i].ports = "ports " + strings.Join(names, ", ")
+		}
+	}
+}
+
+// fitsOfPort returns the rules that fit connections to a port.
+func fitsOfPort(list []hook.PortFits, port uint16) hook.Fits {
+	var best hook.PortFits
+	for _, p := range list {
+		if shift := 16 - p.Bits; port>>shift == p.Port>>shift && p.Bits >= best.Bits {
+			best = p
+		}
+	}
+	return best.Fits
 }
 
 // stated returns what rules state together, in their order.
@@ -132,7 +187,7 @@ func stated(all []rule, fits hook.Fits) variant {
 	if _, known := c.Set.Category(); known {
 		port = 0
 	}
-	return variant{c.Set, c.From(), port}
+	return variant{set: c.Set, from: c.From(), port: port}
 }
 
 // fitting returns the rules for which f is true.

@@ -137,6 +137,35 @@ func TestRulesInTheKernel(t *testing.T) {
 	}
 }
 
+// A variant names all well-known ports that it is about, and no others.
+func TestNamesOfVariants(t *testing.T) {
+	background := intent.Set{}.WithTimeliness(intent.TimelinessBackgroundTraffic)
+	for _, tt := range []struct {
+		name  string
+		scope config.Scope
+		want  []string
+	}{
+		{"ports", config.Scope{PortIntents: true}, []string{
+			"ports 143, 993, 5222, 5223, 5228", "ports 20, 873, 9418", "ports 22, 23, 3389, 5900", "ports 25, 465, 587", "ports 53, 123, 853, 3478", "ports 554, 1935",
+		}},
+		{"a rule about one of a group", config.Scope{PortIntents: true, Rules: []config.Rule{{Name: "x", Set: background, Ports: []config.PortRange{{Low: 100, High: 900}}}}}, []string{
+			"port 1935", "port 25", "ports 20, 9418", "ports 22, 23, 3389, 5900", "ports 53, 3478", "ports 993, 5222, 5223, 5228",
+			"rule x", "rule x, port 143", "rule x, port 554", "rule x, port 873", "rule x, ports 123, 853", "rule x, ports 465, 587",
+		}},
+		{"the category is stated", config.Scope{PortIntents: true, Intents: intent.Set{}.WithCategory(intent.CategoryQuery)}, nil},
+	} {
+		s, _ := compile(&tt.scope, 1)
+		var got []string
+		for i := range s.variants[1:] {
+			got = append(got, s.variants[1+i].name())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 // Rules that overlap in too many ways are left out, from the end on, and somebody is told.
 func TestTooManyVariants(t *testing.T) {
 	c := config.Scope{Name: "x"}

@@ -42,7 +42,7 @@ type ScopeState struct {
 
 // VariantState is about connections of a scope that some of its rules fit.
 type VariantState struct {
-	Source  string // the rules
+	Source  string // the rules, and the well-known ports
 	Intents intent.Set
 	Usual   []UsualState
 }
@@ -121,8 +121,8 @@ func (e *Engine) current() State {
 		state := ScopeState{Scope: x.Scope, Counts: *x.count, Learnt: learnt[x], Groups: slices.Sorted(slices.Values(byScope[x]))}
 		state.Usual = e.usual(x, 0)
 		for v := 1; v < len(x.variants); v++ {
-			set, from := x.intents(hook.Variant(v), 0, intent.Set{})
-			state.Variants = append(state.Variants, VariantState{from, set, e.usual(x, hook.Variant(v))})
+			set, _ := x.intents(hook.Variant(v), 0, intent.Set{})
+			state.Variants = append(state.Variants, VariantState{x.variants[v].name(), set, e.usual(x, hook.Variant(v))})
 		}
 		s.Scopes = append(s.Scopes, state)
 	}

@@ -343,7 +343,7 @@ func TestScopeRules(t *testing.T) {
 		t.Errorf("decisions: %s", all)
 	}
 	shown := s.ctl("scopes")
-	if !regexp.MustCompile(`(?m)^backup +home .*\n  rule mirror +mobile +mobile *\n(  port \d+ .*\n)+web +mobile .*\n  rule pages +home`).MatchString(shown) {
+	if !regexp.MustCompile(`(?m)^backup +home .*\n  rule mirror +mobile +mobile *\n(  ports? \d.*\n)*  ports 20, 873, 9418 +mobile.*\n(  ports? \d.*\n)*web +mobile .*\n  rule pages +home`).MatchString(shown) {
 		t.Errorf("mammactl scopes shows\n%s", shown)
 	}
 }

@@ -65,7 +65,7 @@ type Scope struct {
 
 // ScopeVariant is about the connections of a scope that some of its rules fit.
 type ScopeVariant struct {
-	Source  string        `json:"source"` // the rules, as "rule mail", in their order
+	Source  string        `json:"source"` // the rules, as "rule mail", in their order, and the well-known ports, as "ports 22, 23"
 	Intents Intents       `json:"intents"`
 	Usual   []ScopeAnswer `json:"usual"`
 }
