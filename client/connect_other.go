@@ -2,8 +2,13 @@
 
 package client
 
-import "syscall"
+import (
+	"net/netip"
+	"syscall"
+)
 
 const canBeginConnect = false
 
-func beginConnect(string, string, syscall.RawConn) {}
+func canBegin(string, netip.Addr, netip.Addr) bool { return false }
+
+func beginConnect(string, string, netip.Addr, syscall.RawConn) error { return nil }

@@ -146,7 +146,7 @@ func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, wh
 	if t.strict() {
 		nd.SetMultipathTCP(false)
 	}
-	control(nd, nil)
+	control(nd, nil, netip.Addr{})
 	conn, err := nd.DialContext(ctx, t.network, t.address)
 	if err != nil {
 		return nil, err
@@ -240,22 +240,35 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 		nd.SetMultipathTCP(true)
 	}
 	bind := c.local.IsValid() && nd.LocalAddr == nil
+	var local netip.Addr // to be bound to before package net sees the socket
+	var source net.Addr
 	if bind && t.typ == wire.SockStream {
-		nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
+		source = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
 	} else if bind {
-		nd.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
+		source = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
+	}
+	switch {
+	case bind && canBegin(network, c.local, remote.Addr()) && !nd.MultipathTCP():
+		local = c.local
+	case bind:
+		nd.LocalAddr = source
 	}
 	var prepare func(syscall.RawConn) error
 	if bind || len(options) > 0 {
 		prepare = func(raw syscall.RawConn) error { return applyOptions(raw, bind, options) }
 	}
-	control(nd, prepare)
-	return nd.DialContext(ctx, network, remote.String())
+	control(nd, prepare, local)
+	conn, err := nd.DialContext(ctx, network, remote.String())
+	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Source == nil && local.IsValid() {
+		failed.Source = source // package net does not know of it
+	}
+	return conn, err
 }
 
 // control makes nd call prepare, unless it is nil, for each socket before nd's own
-// functions. A TCP socket that will not be bound begins to connect right after these.
-func control(nd *net.Dialer, prepare func(syscall.RawConn) error) {
+// functions. Right after these a TCP socket is bound to local, if that is valid, and begins
+// to connect, unless package net will bind it.
+func control(nd *net.Dialer, prepare func(syscall.RawConn) error, local netip.Addr) {
 	own, ownCtx := nd.Control, nd.ControlContext
 	begin := canBeginConnect && nd.LocalAddr == nil && !nd.MultipathTCP()
 	if prepare == nil && !begin {
@@ -274,7 +287,7 @@ func control(nd *net.Dialer, prepare func(syscall.RawConn) error) {
 			err = own(network, address, raw)
 		}
 		if err == nil && begin {
-			beginConnect(network, address, raw)
+			err = beginConnect(network, address, local, raw)
 		}
 		return err
 	}
