@@ -254,7 +254,7 @@ func (t *target) endpoints(c *candidate, list []Endpoint) []Endpoint {
 }
 
 func endpoint(c *candidate, remote netip.AddrPort, options []wire.SockOpt) Endpoint {
-	e := Endpoint{Source: c.local, Multipath: c.multipath, Remote: remote}
+	e := Endpoint{Candidate: c.index, Source: c.local, Multipath: c.multipath, Remote: remote}
 	for _, o := range options {
 		e.Options = append(e.Options, SocketOption{
 			Level: int(o.Level), Name: int(o.Name), Value: slices.Clone(o.Value), Optional: o.Flags&wire.SockOptOptional != 0,

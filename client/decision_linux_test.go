@@ -143,16 +143,16 @@ func TestEndpoints(t *testing.T) {
 		e.Remote = netip.MustParseAddrPort(remote)
 		return e
 	}
-	second := Endpoint{Source: netip.MustParseAddr("10.2.0.2"), Options: bound.Options}
+	second, unbound := Endpoint{Candidate: 1, Source: netip.MustParseAddr("10.2.0.2"), Options: bound.Options}, Endpoint{Candidate: PlainDial}
 	for _, tt := range []struct {
 		name, path, address string
 		want                []Endpoint
 	}{
 		{"name", f.path, "www.example.net:80", []Endpoint{
-			to(bound, "192.0.2.1:80"), to(bound, "192.0.2.2:80"), to(Endpoint{}, "192.0.2.1:80"), to(Endpoint{}, "192.0.2.2:80"),
+			to(bound, "192.0.2.1:80"), to(bound, "192.0.2.2:80"), to(unbound, "192.0.2.1:80"), to(unbound, "192.0.2.2:80"),
 		}},
-		{"address", f.path, "192.0.2.7:80", []Endpoint{to(bound, "192.0.2.7:80"), to(second, "192.0.2.7:80"), to(Endpoint{}, "192.0.2.7:80")}},
-		{"without manager", "/nonexistent", "192.0.2.7:80", []Endpoint{to(Endpoint{}, "192.0.2.7:80")}},
+		{"address", f.path, "192.0.2.7:80", []Endpoint{to(bound, "192.0.2.7:80"), to(second, "192.0.2.7:80"), to(unbound, "192.0.2.7:80")}},
+		{"without manager", "/nonexistent", "192.0.2.7:80", []Endpoint{to(unbound, "192.0.2.7:80")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dec, err := dialer(t, tt.path).Decide(t.Context(), "tcp", tt.address)

@@ -21,6 +21,7 @@ type SocketOption struct {
 // Multipath and Control can be handed to a net.Dialer. For a socket that is not
 // connected, Control can be handed to a net.ListenConfig.
 type Endpoint struct {
+	Candidate Candidate  // which of the manager's suggestions it is
 	Source    netip.Addr // to bind to, port 0; invalid: the kernel chooses
 	Multipath bool       // to be opened with MPTCP
 	Options   []SocketOption

@@ -24,11 +24,12 @@ func milliseconds(d time.Duration) uint32 {
 	return uint32(max(0, min(d.Milliseconds(), math.MaxUint32)))
 }
 
-// ReportAnswered tells the manager, in the background, that datagrams over a candidate were
-// answered, while those over the candidates before it were not. It is for programs that
-// leave a network because the network is silent: the manager then doubts that network, and
-// tells others. after is the time from the first datagram over the candidate to the first
-// answer. For the first choice and for a plain socket ReportAnswered does nothing.
+// ReportAnswered tells the manager, in the background, that the destination has answered
+// over a candidate (Endpoint.Candidate), while it did not over the candidates before it. It
+// is for programs that leave a network because the network is silent: the manager then
+// doubts that network, and tells others. after is the time from the first packet over the
+// candidate to the first answer. For the first choice and for a plain socket ReportAnswered
+// does nothing.
 func (dec *Decision) ReportAnswered(c Candidate, after time.Duration) {
 	p := dec.plan
 	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || c <= FirstChoice {

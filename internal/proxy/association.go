@@ -61,7 +61,8 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	}
 	source, device := list[i].Source, deviceOf(list[i])
 	d.moving()
-	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: client.Candidate(i)})
+	candidate := list[i].Candidate
+	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: candidate})
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		if device == "" {
 			return nil
@@ -84,10 +85,10 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 		return nil, err
 	}
 	var heard func()
-	if i > 0 && source.IsValid() && !socks.SilentSince(ctx).IsZero() {
+	if candidate > client.FirstChoice && source.IsValid() && !socks.SilentSince(ctx).IsZero() {
 		// An answer on this network shows that the silence was the other network's fault.
 		moved := time.Now()
-		heard = sync.OnceFunc(func() { dec.ReportAnswered(client.Candidate(i), time.Since(moved)) })
+		heard = sync.OnceFunc(func() { dec.ReportAnswered(candidate, time.Since(moved)) })
 	}
 	return o.networks.listen(pc.(*net.UDPConn), source, seen, heard), nil
 }
