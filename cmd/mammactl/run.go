@@ -44,7 +44,17 @@ program itself has bound to an address, an interface or a fixed port, and progra
 in network namespaces of their own. A datagram socket that is not connected is
 placed by the destination of its first datagram.
 
-A socket stays on the network that it was placed on, also when that one dies or a
+If the network of a new connection is silent for a second, the others that mamma
+offers are tried. If the destination answers over one of them, mamma is told, so that
+what is opened next avoids the silent one, and the connection goes there. A program
+does not notice. That is so if the program waits in connect, or has one thread and
+waits in poll or select, as curl does. Otherwise it waits as long as it would without
+mammactl: in epoll_wait, in a poller with several threads, with a time limit for
+sending (SO_SNDTIMEO), with Multipath TCP, under a debugger, and, without the right
+to bind to another device (CAP_NET_RAW), wherever mamma binds sockets to devices,
+which it does not with routing = "manage".
+
+A socket stays on the network where it is connected, also when that one dies or a
 better one appears: the other end knows a connection, or a datagram socket, by the
 address that it has there. What the program opens next goes over a network that
 works. QUIC programs that open a new socket when the old one fails, as browsers do,

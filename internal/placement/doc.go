@@ -13,6 +13,11 @@
 // their parent. It has to be: if Yama's ptrace_scope is 1, only an ancestor may look at
 // a process's sockets.
 //
+// A connection whose network stays silent is moved to another one that the manager
+// offers, once the destination has answered there. The supervisor stops the thread that
+// waits for the socket while it lets the socket connect anew, by ptrace(2). It does so
+// only where the kernel resumes what was interrupted.
+//
 // Placement is best effort. If it fails, the program's call goes on as it would without
 // placement; with Options.Require the call is refused instead. Placement is not a sandbox:
 // a program can get around it on purpose.

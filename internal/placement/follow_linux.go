@@ -36,6 +36,9 @@ type follower struct {
 	most  int
 	meter *meter // measures what connections carry; nil: nothing is learnt
 
+	tracer *tracer       // stops programs while their sockets are moved; nil: none is moved
+	races  chan struct{} // an element for each race that runs
+
 	mu    sync.Mutex
 	under map[int]*attempt // by descriptor of the copy, which the follower owns
 }
@@ -53,6 +56,15 @@ type attempt struct {
 	learner   *habits.Learner // nil: nothing is learnt
 	last      atomic.Bool     // nobody will look again
 	over      bool            // when the result became known, the connection had ended
+
+	source  netip.Addr        // that it was bound to; invalid: none
+	offered []client.Endpoint // by the manager
+	v6      bool              // it is a socket of IPv6
+	theirs  waiter
+	say     func(what string) // tells a person of it; nil: nobody wants to know
+	timer   *time.Timer       // starts the race; nil: there will be none
+	cancel  func()            // ends the race; nil: none runs
+	moves   atomic.Bool       // to another network than the decision's first
 }
 
 func newFollower() (*follower, error) {
@@ -60,7 +72,7 @@ func newFollower() (*follower, error) {
 	if err != nil {
 		return nil, fmt.Errorf("follow connections: %w", os.NewSyscallError("epoll_create1", err))
 	}
-	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}}
+	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}, races: make(chan struct{}, maxRaces)}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
 		f.most = int(min(maxFollowed, limit.Cur/2))
@@ -95,6 +107,10 @@ func (f *follower) watch(a *attempt) {
 	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
 	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
 		f.dropLocked(a)
+		return
+	}
+	if len(a.offered) > 1 {
+		a.timer = time.AfterFunc(raceDelay, func() { f.race(a) })
 	}
 }
 
@@ -132,7 +148,7 @@ func (f *follower) look(fd int, now time.Time) {
 		if !f.drop(a) {
 			return // another goroutine has looked, too
 		}
-		if result == known {
+		if result == known && !a.moves.Load() { // else it was told that the other network answers
 			a.decision.Report(o)
 		}
 		if result == known && o.Err == nil {
@@ -180,6 +196,12 @@ func (f *follower) dropLocked(a *attempt) bool {
 		return false
 	}
 	delete(f.under, a.fd)
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.cancel != nil {
+		a.cancel()
+	}
 	_ = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_DEL, a.fd, nil) // an error: it was not watched yet
 	_ = unix.Close(a.fd)
 	return true

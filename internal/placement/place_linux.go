@@ -45,6 +45,7 @@ type placer struct {
 	self    maker
 	guests  guests
 	follow  *follower
+	tracer  *tracer
 	threads threads
 
 	mu     sync.Mutex
@@ -69,8 +70,9 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, placed: map[uint64]bool{}, uses: map[agreed]struct{}{}}
+	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, tracer: &tracer{}, placed: map[uint64]bool{}, uses: map[agreed]struct{}{}}
 	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
+	f.tracer = p.tracer
 	f.meter, err = newMeter()
 	if err != nil {
 		say.once("meter", "sizes are not learnt: %v", err)
@@ -266,6 +268,7 @@ type reached struct {
 	who     caller
 	options *stated
 	socket  socket // with a descriptor of -1 if there is no copy
+	theirs  waiter
 	// connecting is what the follower has of the call; the copy belongs to it then.
 	connecting *attempt
 }
@@ -282,6 +285,9 @@ func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, err
 	r.who, r.options = who, p.optionsOf(who)
 	if err != nil {
 		return r, err
+	}
+	if r.theirs = (waiter{c.PID, who.pid, fd}); c.NR != unix.SYS_CONNECT {
+		r.theirs.fd = -1
 	}
 	defer p.threads.give(th)
 	own, err := th.descriptor(fd)
@@ -336,10 +342,23 @@ func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 	if r.options.Verbose {
 		p.say.line("%q[%d] -> %v  %v  %v", r.who.command, r.who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
 	}
-	if s.typ != unix.SOCK_STREAM || r.connecting != nil {
+	source := ch.endpoint.Source
+	switch own := s.source.Addr(); {
+	case s.typ != unix.SOCK_STREAM, r.connecting != nil:
 		return
+	case source.IsValid() && fixed(own) && own.Unmap() != source:
+		return // it leaves by another network, so that its result tells nothing of the first
 	}
-	if a := (&attempt{fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, multipath: s.protocol == unix.IPPROTO_MPTCP, learner: r.options.learnt}); p.follow.add(a) {
+	a := &attempt{
+		fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0,
+		multipath: s.protocol == unix.IPPROTO_MPTCP, learner: r.options.learnt,
+		source: source, offered: ch.offered, v6: s.v6, theirs: r.theirs,
+	}
+	if r.options.Verbose {
+		who := r.who
+		a.say = func(what string) { p.say.line("%q[%d] -> %v  %s", who.command, who.pid, dest, what) }
+	}
+	if p.follow.add(a) {
 		r.connecting = a
 	}
 }

@@ -274,6 +274,8 @@ func (s *supervisor) reap() {
 			continue
 		case err != nil:
 			return // after ECHILD: none is left
+		case s.placer.tracer.saw(pid, ws):
+			continue
 		case pid != s.program:
 			continue
 		}
