@@ -3,8 +3,6 @@ package hook
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -143,91 +141,4 @@ func TestMultipath(t *testing.T) {
 			t.Errorf("%s is told of as %+v", how, e)
 		}
 	}
-}
-
-// BenchmarkConnect connects datagram sockets outside of all scopes, in a scope, and with
-// nothing attached. They send nothing, so that little else is measured. Compare with the
-// figure of the same run with nothing attached.
-func BenchmarkConnect(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("needs root")
-	}
-	for _, with := range []string{"without", "outside", "inside"} {
-		b.Run(with, func(b *testing.B) {
-			if with != "without" {
-				benchTable(b, with == "inside")
-			}
-			to := &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 1}, Port: 9}
-			for b.Loop() {
-				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				_ = unix.Connect(fd, to) // where there is no route it has passed the hook all the same
-				_ = unix.Close(fd)
-			}
-		})
-	}
-}
-
-// benchTable attaches a table to a control group, and moves this process into it meanwhile.
-func benchTable(b *testing.B, inside bool) {
-	b.Helper()
-	mine, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		b.Fatal(err)
-	}
-	mount, err := Mount()
-	if err != nil {
-		b.Skip("needs cgroup2: ", err)
-	}
-	g := groupbed.New(b)
-	t, err := Load()
-	if err != nil {
-		b.Skip("needs BPF programs of control groups: ", err)
-	}
-	b.Cleanup(t.Close)
-	self := t.selfless()
-	a, err := t.Attach(g.Path, "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(a.Close)
-	id, err := GroupID(g.Path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	m := Member{Class: 1}
-	scope := uint32(0)
-	if inside {
-		scope = 1
-	}
-	answer := Answer{ID: 1, Kind: Place, Source: netip.MustParseAddr("127.0.0.1"), Device: "lo"}
-	if err := errors.Join(self, t.SetGroup(id, 1, m.Form()), t.SetMember(m, scope, false, nil), t.SetUsual(Usual{Scope: 1, Protocol: UDP, V6: false}, answer)); err != nil {
-		b.Fatal(err)
-	}
-	move := func(to string) error { return os.WriteFile(to+"/cgroup.procs", []byte("0"), 0) }
-	if err := move(g.Path); err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(mine)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			b.Cleanup(func() { _ = move(mount + path) })
-		}
-	}
-}
-
-// selfless makes the programs place the connections of this process, too, for an hour.
-func (t *Table) selfless() error {
-	if err := t.Hold(3600e9); err != nil {
-		return err
-	}
-	s := make([]byte, settingsSize)
-	b, err := t.maps["settings"].LookupBytes(make([]byte, 4))
-	if err != nil {
-		return err
-	}
-	copy(s, b)
-	copy(s[settingsSelf:], []byte{0, 0, 0, 0})
-	return put(t.maps["settings"], make([]byte, 4), s)
 }

@@ -1,0 +1,194 @@
+package hook
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testing/groupbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// BenchmarkConnect connects datagram sockets. They send nothing, so that little else is
+// measured.
+func BenchmarkConnect(b *testing.B) {
+	to := &unix.SockaddrInet4{Addr: testbed.ServiceAddr4.As4(), Port: 9}
+	newTurns(b).run(200, func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.Connect(fd, to), unix.Close(fd))
+	})
+}
+
+// BenchmarkSend sends datagrams by a socket that is not connected, to a network that drops
+// them. This is the only bulk transfer that passes a hook with each call.
+func BenchmarkSend(b *testing.B) {
+	to := &unix.SockaddrInet4{Addr: testbed.ServiceAddr4.As4(), Port: 9}
+	for _, bb := range []struct {
+		name    string
+		segment int // 0: each call sends one datagram
+	}{{"single", 0}, {"segmented", 1200}} {
+		b.Run(bb.name, func(b *testing.B) {
+			turns, data := newTurns(b), make([]byte, 1200)
+			fd := -1
+			turns.before = func() (err error) { // programs look at the group in which the socket was made
+				if fd >= 0 {
+					_ = unix.Close(fd)
+				}
+				if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil && bb.segment > 0 {
+					data = make([]byte, 40*bb.segment)
+					err = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, bb.segment)
+				}
+				return err
+			}
+			turns.run(200, func() error { return unix.Sendto(fd, data, 0, to) })
+			_ = unix.Close(fd)
+		})
+	}
+}
+
+// turns does the same with nothing attached, outside of all scopes, in a scope, and in a
+// scope with rules of all kinds, in turns. Each figure can be compared with the others of the
+// run, whatever else the machine does meanwhile.
+type turns struct {
+	b      *testing.B
+	bed    *testbed.Bed
+	groups []string // by the index of turn
+	before func() error
+}
+
+var turn = []string{"without", "outside", "inside", "rules"}
+
+// benchRules has rules that fit each connection, by port, destination and command. All of
+// them are among others.
+func benchRules() *Rules {
+	const port, network, command = 1, 2, 4
+	r := &Rules{
+		Ports:    []PortFits{{0, 0, network | command}, {9, 16, port | network | command}},
+		Networks: []NetworkFits{{netip.MustParsePrefix("0.0.0.0/0"), port | command}, {netip.MustParsePrefix("::/0"), port | command}},
+		Commands: []CommandFits{{"", port | network | command}},
+		Variants: []VariantFits{{port | network | command, 1}},
+	}
+	for i := range 32 {
+		r.Ports = append(r.Ports, PortFits{uint16(1000 + i), 16, command})
+		r.Networks = append(r.Networks, NetworkFits{netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32), command})
+		r.Commands = append(r.Commands, CommandFits{fmt.Sprint("command", i), port})
+	}
+	r.Networks = append(r.Networks, NetworkFits{netip.PrefixFrom(testbed.ServiceAddr4, 24).Masked(), port | network | command})
+	return r
+}
+
+func newTurns(b *testing.B) *turns {
+	b.Helper()
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
+	}
+	mine, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		b.Fatal(err)
+	}
+	mount, err := Mount()
+	if err != nil {
+		b.Skip("needs cgroup2: ", err)
+	}
+	at := &turns{b: b, before: func() error { return nil }}
+	for line := range strings.Lines(string(mine)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			at.groups = append(at.groups, mount+path)
+		}
+	}
+	root := groupbed.New(b)
+	b.Cleanup(func() { _ = at.move(0) })
+	at.bed = testbed.ForTest(b, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: true}, {Name: "wwan0", SourceRule: true}}})
+	var t *Table
+	if err := at.bed.Client.Do(func() (err error) { t, err = Load(); return err }); err != nil {
+		b.Skip("needs BPF programs of control groups: ", err)
+	}
+	b.Cleanup(t.Close)
+	a, err := t.Attach(root.Path, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(a.Close)
+	go func() { // as the daemon does
+		for err := error(nil); err == nil || errors.Is(err, ErrEvent); {
+			_, err = t.Read()
+		}
+	}()
+	b.Cleanup(t.Stop)
+	rules, other := benchRules(), at.bed.Networks[1]
+	errs := []error{t.selfless(), t.SetRules(2, rules)}
+	for i, scope := range []uint32{0, 1, 2} {
+		g, class, with := root.Sub(turn[1+i]), uint32(1+i), map[bool]*Rules{true: rules}[scope == 2]
+		at.groups = append(at.groups, g.Path)
+		id, err := GroupID(g.Path)
+		m := Member{Class: class}
+		errs = append(errs, err, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, with))
+		for v := range Variant(2) {
+			errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: UDP, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, Source: other.Client4, Device: other.Name}))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		b.Fatal(err)
+	}
+	return at
+}
+
+// move moves this process into the group of a turn.
+func (at *turns) move(i int) error {
+	return os.WriteFile(at.groups[i]+"/cgroup.procs", []byte("0"), 0)
+}
+
+// run does something n times for each turn of a round, and reports the medians of the rounds.
+func (at *turns) run(n int, do func() error) {
+	times := make([][]time.Duration, len(turn))
+	err := at.bed.Client.Do(func() error {
+		for at.b.Loop() {
+			for i := range turn {
+				if err := errors.Join(at.move(i), at.before()); err != nil {
+					return err
+				}
+				begun := time.Now()
+				for range n {
+					if err := do(); err != nil {
+						return err
+					}
+				}
+				times[i] = append(times[i], time.Since(begun))
+			}
+		}
+		return at.move(0)
+	})
+	if err != nil {
+		at.b.Fatal(err)
+	}
+	for i, list := range times {
+		slices.Sort(list)
+		at.b.ReportMetric(float64(list[len(list)/2].Nanoseconds())/float64(n), turn[i]+"-ns")
+	}
+	at.b.ReportMetric(0, "ns/op") // of a round: it says nothing
+}
+
+// selfless makes the programs place the connections of this process, too, for an hour.
+func (t *Table) selfless() error {
+	if err := t.Hold(3600e9); err != nil {
+		return err
+	}
+	s := make([]byte, settingsSize)
+	b, err := t.maps["settings"].LookupBytes(make([]byte, 4))
+	if err != nil {
+		return err
+	}
+	copy(s, b)
+	copy(s[settingsSelf:], []byte{0, 0, 0, 0})
+	return put(t.maps["settings"], make([]byte, 4), s)
+}
