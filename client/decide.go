@@ -38,6 +38,7 @@ type target struct {
 	only      bool // only the manager's candidates may be used
 	vouched   bool // the manager knows the selection, so its suggestions are permitted
 	sole      bool // a single candidate is tried, and nothing after it
+	reports   bool // what the connection brings will be reported
 }
 
 // newTarget parses the arguments of DialContext. ok is false if the manager does not
@@ -181,6 +182,9 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 		}
 		if f&wire.FeatureOrigin != 0 {
 			m.Origin = origin
+		}
+		if t.reports && t.typ == wire.SockStream {
+			m.Features = wire.FeatureTransfers
 		}
 		m.NoResolve = f&wire.FeatureNoResolve != 0
 		if f&wire.FeatureSelection != 0 {

@@ -106,7 +106,7 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, ans, req *wire.
 // encode appends m to what is sent.
 func (l *link) encode(m *wire.Message) error {
 	m.Context.ID = l.id
-	m.Features = l.announce
+	m.Features = l.announce | m.Features&wire.FeatureTransfers // which depends on the request
 	out, _, err := m.AppendFit(l.out)
 	if err != nil {
 		return fmt.Errorf("cannot encode the request: %w", err)

@@ -38,6 +38,7 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 	if !ok {
 		return nil, fmt.Errorf("get %s %s: neither a host and service over tcp or udp", network, address)
 	}
+	t.reports = true
 	w := &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -39,6 +39,9 @@ func TestPoolReportsTransfers(t *testing.T) {
 
 	var got []wire.Transfer
 	for _, m := range f.requests() {
+		if asks := m.Action == wire.ActionSocketChooseRequest || m.Action == wire.ActionSocketConnectRequest; asks != (m.Features&wire.FeatureTransfers != 0) {
+			t.Errorf("%v announces %v", m.Action, m.Features)
+		}
 		if m.Transfer != nil {
 			x := *m.Transfer
 			if m.DecisionID != decisionID || x.RTT == 0 || x.MinRTT == 0 || x.Microseconds > uint32(time.Minute/time.Microsecond) {

@@ -69,7 +69,7 @@ func (rq *request) advice() Advice {
 // people, as if a client had been told of it. The record's Time, App, Remote and Origin are
 // those of the connection. It returns the record with its number and ID.
 func (m *Manager) Remember(rec Record) Record {
-	rec.Reports, rec.Inode = false, 0
+	rec.Reports, rec.Transfers, rec.Inode = false, false, 0
 	m.ring.add(&rec)
 	if m.opts.OnDecision != nil {
 		m.opts.OnDecision(&rec)

@@ -273,7 +273,7 @@ func (c *conn) report() (goOn bool) {
 		}
 	}
 	if t := msg.Transfer; t != nil {
-		if rec, ok := c.m.ring.Get(msg.DecisionID); ok && rec.of(c.app.UID) {
+		if rec, ok := c.m.ring.transferred(msg.DecisionID, c.app.UID); ok {
 			c.m.ended(&rec, t, time.Now())
 		}
 	}
@@ -356,7 +356,7 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the protocol extensions that this daemon announces.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks | wire.FeatureFlows
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks | wire.FeatureFlows | wire.FeatureTransfers
 
 // features are the extensions to be announced.
 func (m *Manager) features() wire.Features {

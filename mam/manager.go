@@ -45,11 +45,11 @@ type Options struct {
 	// in order. It must return at once, and may keep pointers to prefixes only. May be
 	// nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
-	// OnTransfer is called when a client has reported how a transfer went, before the
-	// policy is told. policyName is that of the policy that decided about it. Its Token is
-	// 0 if that policy is no longer in use. OnTransfer
-	// may be called by several goroutines at once. It must return at once, and may keep
-	// the pointer to the prefix only. May be nil.
+	// OnTransfer is called when a client has reported how a transfer went, or when that was
+	// measured, before the policy is told. policyName is that of the policy that decided
+	// about it. Its Token is 0 if that policy is no longer in use. OnTransfer may be called
+	// by several goroutines at once. It must return at once, and may keep the pointer to the
+	// prefix only. May be nil.
 	OnTransfer func(policyName string, t *policy.Transfer)
 	// OnReport is called when a client has reported the outcome of a decision. May be
 	// nil.
@@ -220,7 +220,7 @@ func (rq *request) record() Record {
 		Time: rq.asked.Now, Took: rq.took, Kind: rq.asked.Kind, App: rq.asked.App, Network: rq.asked.Network,
 		Host: rq.asked.Host, Service: rq.asked.Service, Remote: rq.asked.Remote, Bound: rq.asked.Bound, Intents: rq.asked.Intents,
 		Selection: rq.selection.String(), Selected: rq.selected,
-		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode, Reports: rq.reports,
+		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode, Reports: rq.reports, Transfers: rq.transfers,
 	}
 	if rq.view.Runner != nil {
 		rec.Policy, rec.Decider = rq.view.Runner.Name, rq.view.Runner.self

@@ -3,6 +3,8 @@ package mam
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -62,6 +64,37 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
+	m.learn(v, rec, x)
+}
+
+// Measurement is what was measured of a connection whose client reports nothing about it.
+// Round-trip times of 0 are unknown.
+type Measurement struct {
+	Over     policy.PrefixID // the prefix that it uses
+	Bytes    uint64          // received
+	Duration time.Duration   // from the decision until the last byte
+	RTT      time.Duration   // smoothed, at the end
+	MinRTT   time.Duration   // the least one
+	End      time.Time       // when the last byte came
+}
+
+// TransferMeasured passes what was measured of a decision's connection to a policy that is
+// an Observer. It ignores the measurement if the decision is forgotten, or if the client
+// reports, or has reported, by itself what the connection brings. It returns when the
+// policy has processed the call.
+func (m *Manager) TransferMeasured(id uuid.UUID, t *Measurement) {
+	rec, ok := m.ring.measured(id)
+	if !ok {
+		return
+	}
+	v := m.View()
+	x := rec.transfer(&t.Over, v.Prefixes)
+	x.Measured, x.Bytes, x.Duration, x.RTT, x.MinRTT, x.End = true, t.Bytes, t.Duration, t.RTT, t.MinRTT, t.End
+	m.learn(v, &rec, x)
+}
+
+// learn passes a transfer that a decision has led to on.
+func (m *Manager) learn(v *View, rec *Record, x *policy.Transfer) {
 	if v.Runner == nil || v.Runner.self != rec.Decider {
 		x.Token = 0 // another policy may by now have given it to another decision
 	}
@@ -73,27 +106,38 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 
 // transferOf joins a client's report with the decision that the report is about.
 func transferOf(rec *Record, t *wire.Transfer, prefixes []*policy.Prefix) *policy.Transfer {
-	x := &policy.Transfer{
-		Token: rec.Decision.Token, App: rec.App, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),
-		Reused: t.Flags&wire.TransferReused != 0, Partial: t.Flags&wire.TransferPartial != 0, Bytes: t.Bytes,
-		Duration: ofMicroseconds(t.Microseconds), Connect: ofMicroseconds(t.Connect), RTT: ofMicroseconds(t.RTT), MinRTT: ofMicroseconds(t.MinRTT),
-	}
 	over := rec.Decision.Prefix
 	if n := int(t.Candidate) - 1; n >= 0 {
 		if over = nil; n < len(rec.Decision.Alternates) {
 			over = rec.Decision.Alternates[n]
 		}
 	}
-	if over == nil || t.Candidate < 0 {
+	var id *policy.PrefixID
+	if over != nil && t.Candidate >= 0 {
+		id = &over.ID
+	}
+	x := rec.transfer(id, prefixes)
+	x.Reused, x.Partial, x.Bytes = t.Flags&wire.TransferReused != 0, t.Flags&wire.TransferPartial != 0, t.Bytes
+	x.Duration, x.Connect, x.RTT, x.MinRTT = ofMicroseconds(t.Microseconds), ofMicroseconds(t.Connect), ofMicroseconds(t.RTT), ofMicroseconds(t.MinRTT)
+	return x
+}
+
+// transfer makes a transfer over one of the prefixes, nil if it is not known which, with
+// what the decision that led to it says.
+func (rec *Record) transfer(over *policy.PrefixID, prefixes []*policy.Prefix) *policy.Transfer {
+	x := &policy.Transfer{
+		Token: rec.Decision.Token, App: rec.App, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),
+	}
+	if over == nil {
 		return x
 	}
 	for _, p := range prefixes {
-		if p.ID == over.ID {
+		if p.ID == *over {
 			x.Prefix = p
 		}
 	}
 	for i := range rec.Decision.Scores {
-		if s := &rec.Decision.Scores[i]; s.Prefix != nil && s.Prefix.ID == over.ID {
+		if s := &rec.Decision.Scores[i]; s.Prefix != nil && s.Prefix.ID == *over {
 			x.Predicted = s.Predicted
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
@@ -88,5 +89,65 @@ func TestObserver(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{4}, p.measured); diff != "" {
 		t.Errorf("measured (-want +got)\n%s", diff)
+	}
+}
+
+// What was measured of a connection is told like a report, and only if its client does not
+// report that.
+func TestMeasuredTransfer(t *testing.T) {
+	p := &pupil{}
+	v := host(p)
+	var noted []string
+	d := start(t, v, Options{OnTransfer: func(name string, x *policy.Transfer) {
+		noted = append(noted, fmt.Sprint(name, " ", x.Measured, " ", x.Bytes))
+	}})
+	c := d.dial(t)
+	decide := func(f wire.Features) uuid.UUID {
+		m := socketConnectTo("four.test", "443")
+		m.Features = wire.FeatureReports | f
+		return c.ask(m).DecisionID
+	}
+	report := func(id uuid.UUID, bytes uint64) {
+		c.ask(&wire.Message{Action: wire.ActionReportRequest, Features: wire.FeatureReports, DecisionID: id, Transfer: &wire.Transfer{Bytes: bytes}})
+	}
+	measured := func(id uuid.UUID, over int, bytes uint64) {
+		d.TransferMeasured(id, &Measurement{Over: v.Prefixes[over].ID, Bytes: bytes, Duration: 7, RTT: 6, MinRTT: 5, End: time.Unix(9, 0)})
+	}
+	announced, unannounced, silent, second := decide(wire.FeatureTransfers), decide(0), decide(0), decide(0)
+	report(announced, 1)
+	measured(announced, 0, 2)
+	report(announced, 3) // of another use
+	report(unannounced, 4)
+	measured(unannounced, 0, 5)
+	measured(silent, 0, 6)
+	measured(silent, 0, 7)
+	report(silent, 8)
+	measured(second, 1, 9)
+	measured(uuid.New(), 0, 10)
+	if diff := cmp.Diff([]string{"test false 1", "test false 3", "test false 4", "test true 6", "test true 9"}, noted); diff != "" {
+		t.Errorf("noted (-want +got)\n%s", diff)
+	}
+	var got []policy.Transfer
+	_, _ = v.Runner.call(nil, func(policy.Policy) { got = append(got, p.ended...) })
+	if len(got) != 5 {
+		t.Fatalf("%d transfers are told", len(got))
+	}
+	for _, x := range []struct {
+		i, over   int
+		predicted time.Duration
+	}{{3, 0, time.Second}, {4, 1, time.Minute}} {
+		g := got[x.i]
+		if !g.Measured || g.Token != 42 || g.Host != "four.test" || g.Prefix != v.Prefixes[x.over] || g.Predicted != x.predicted ||
+			g.Duration != 7 || g.RTT != 6 || g.MinRTT != 5 || !g.End.Equal(time.Unix(9, 0)) || g.App.UID != uint32(os.Getuid()) {
+			t.Errorf("%+v", g)
+		}
+	}
+	late := decide(0)
+	v2 := host(p)
+	d.Publish(v2)
+	d.TransferMeasured(late, &Measurement{Over: v2.Prefixes[0].ID, Bytes: 11})
+	_, _ = v2.Runner.call(nil, func(policy.Policy) { got = append(got[:0], p.ended...) })
+	if last := got[len(got)-1]; last.Bytes != 11 || last.Token != 0 { // the new policy has given the token to another decision
+		t.Errorf("of another policy: %+v", last)
 	}
 }

@@ -51,9 +51,10 @@ type request struct {
 	// gets one line.
 	line, logFile string
 
-	origin  *Origin // as claimed, nil if not said
-	inode   uint64  // of the socket, as the client says; 0: not said
-	reports bool    // the client will report the outcome
+	origin    *Origin // as claimed, nil if not said
+	inode     uint64  // of the socket, as the client says; 0: not said
+	reports   bool    // the client will report the outcome
+	transfers bool    // the client will report what the connection brings
 
 	decision policy.Decision
 	fallback string        // why the policy's decision is not used; "": it is used
@@ -121,6 +122,7 @@ func (rq *request) clear(m *wire.Message) {
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
 	rq.line, rq.logFile = "", ""
 	rq.origin, rq.inode, rq.reports = nil, m.Context.Inode, m.Features&wire.FeatureReports != 0
+	rq.transfers = rq.reports && m.Features&wire.FeatureTransfers != 0
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
 	}

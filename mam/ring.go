@@ -44,6 +44,10 @@ type Record struct {
 	FD       int32           // the client's descriptor of that socket
 	Inode    uint64          // of the socket to connect, as the client says (its ctxino); 0: unknown
 	Reports  bool            // the client said that it would report the outcome
+	// Transfers tells that the client said that it would report what the connection brings.
+	Transfers bool
+	// Cookie is SO_COOKIE of the socket, as the kernel says; 0: unknown.
+	Cookie uint64
 	// BoundPrefix is the prefix that contains Bound; zero: none.
 	BoundPrefix policy.PrefixID
 	// Fallback says why the default decision replaced the policy's; "" if the policy's
@@ -57,6 +61,9 @@ type Record struct {
 	// Origin says for whom the client asked. It is the client's claim, nil if there is
 	// none. Show it to people, but never decide by it what anybody may do.
 	Origin *Origin
+	// Transferred tells that the client has reported what the connection brought, and
+	// Measured that this was found out without the client.
+	Transferred, Measured bool
 }
 
 // Origin says for whom a proxy makes a connection. Its texts come from outside and can
@@ -153,6 +160,34 @@ func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 	}
 	rec.Outcome = &o
 	r.wakeLocked()
+	return *rec, true
+}
+
+// transferred notes that a client of user uid reports what the connection of a decision has
+// brought, and returns the decision. It returns false in the same cases as report, and if
+// the same connection was measured before: it must not count twice.
+func (r *Ring) transferred(id uuid.UUID, uid uint32) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.findLocked(id)
+	if rec == nil || !rec.of(uid) || rec.Measured && rec.Uses == 0 {
+		return Record{}, false
+	}
+	rec.Transferred = true
+	return *rec, true
+}
+
+// measured notes that the connection of a decision was measured, and returns the decision.
+// It returns false if the decision is forgotten, or if its client reports what the
+// connection brings.
+func (r *Ring) measured(id uuid.UUID) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.findLocked(id)
+	if rec == nil || rec.Transfers || rec.Transferred || rec.Measured {
+		return Record{}, false
+	}
+	rec.Measured = true
 	return *rec, true
 }
 

@@ -19,7 +19,7 @@ type Connections struct {
 	// Program counts the connections of the same user and the same App.Command. The
 	// kernel does not tell which program a socket belongs to. So a connection counts
 	// only if a decision led to it and the client has reported it, or has named its
-	// socket. Connections of a proxy count for the proxy.
+	// socket, or if it is of a scope. Connections of a proxy count for the proxy.
 	Program int
 }
 

@@ -49,6 +49,10 @@ type Transfer struct {
 	// App is the program that asked. It also reports everything below, and may report
 	// anything: use what is learnt from it for the same user only.
 	App App
+	// Measured tells that the program reports nothing, and that the manager has asked the
+	// kernel instead. The transfer then ends with the first pause of a second or so. The
+	// program still determines how fast it reads, and how long it waits.
+	Measured bool
 	// The purpose of the transfer, as in the request.
 	Kind    Kind
 	Intents intent.Set

@@ -162,7 +162,10 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
 	d.resets = reset.New(nil, d.log)
-	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Decider) })
+	d.census = census.New(
+		func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Decider) },
+		func(t census.Transfer) { d.manager.TransferMeasured(t.ID, &t.Measurement) },
+	)
 	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
 		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), CPU: float64(cfg.Sampling.CPU), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,

@@ -106,5 +106,8 @@ func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
 		rec.Decision.Prefix, rec.Decision.Alternates = nil, nil
 	}
 	rec.Refused = r.Kind == hook.Refuse
+	if !r.Datagram {
+		rec.Cookie = r.Cookie
+	}
 	return rec
 }

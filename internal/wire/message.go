@@ -113,6 +113,7 @@ const (
 	FeatureLeases      Features = 2048
 	FeatureNetworks    Features = 4096
 	FeatureFlows       Features = 8192
+	FeatureTransfers   Features = 16384
 )
 
 // Address families, socket types and protocols in messages. They are the numbers of

@@ -89,7 +89,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs", "leases", "networks", "flows")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs", "leases", "networks", "flows", "transfers")
 }
 
 // String lists the bits by name: "these", "these+none".

@@ -303,7 +303,7 @@ func TestNames(t *testing.T) {
 		{Action(99).String(), "action(99)"},
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
-		{(FeatureReason | 1<<14).String(), "reason+0x4000"},
+		{(FeatureReason | 1<<20).String(), "reason+0x100000"},
 		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
 		{SelectionText([]Preference{{ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {ByInterface, WantPrefer, "wlan0"}}),
 			"require network home, prohibit cost expensive, prefer interface wlan0"},

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/socket-intents/mamma/policies/internal/recent"
 	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
 	. "github.com/socket-intents/mamma/policy/policytest"
@@ -444,5 +445,51 @@ func TestClockSetBack(t *testing.T) {
 	l.add(l.transfer(1e6, 10*ms, 2, 0))
 	if observe(l, -time.Hour, at(-time.Hour, 0, 0)); len(l.transfers) != 0 || l.now <= 0 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// What was measured of connections whose clients report nothing corrects predictions. It
+// does not tell what one connection gets, because servers may be slow as well, and a size
+// that nobody has stated may be wrong.
+func TestMeasuredTransfers(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		size     int64 // stated; 0: none
+		bytes    uint64
+		took     time.Duration
+		measured bool
+		bias     bool // transfers are predicted to take longer afterwards
+		most     bool // one connection has a limit
+	}{
+		{"reported, slow", 100_000, 100_000, 4 * time.Second, false, true, true},
+		{"measured, slow", 100_000, 100_000, 4 * time.Second, true, true, false},
+		{"measured, as predicted", 100_000, 100_000, 500 * time.Millisecond, true, false, false},
+		{"measured, slow, of no size", 0, 30_000, 4 * time.Second, true, true, false},
+		{"measured, larger than assumed", 0, 3_000_000, 12 * time.Second, true, false, false},
+		{"measured, larger than assumed, and slow", 0, 300_000, 20 * time.Second, true, true, false},
+		{"reported, larger than assumed", 0, 3_000_000, 12 * time.Second, false, true, false},
+	} {
+		p := Make(New)(t).(*Policy)
+		a := near() // 250 kB/s and 10 ms
+		for range 3 {
+			r := Request(open, a)
+			if tt.size > 0 {
+				r = Size(r, tt.size)
+			}
+			r.Now = r.Now.Add(time.Duration(p.token) * time.Hour)
+			d := p.Choose(r)
+			p.Measured([]*policy.Prefix{a}, r.Now.Add(tt.took))
+			p.Ended(&policy.Transfer{
+				Token: d.Token, Prefix: a, Measured: tt.measured, Bytes: tt.bytes, Duration: tt.took, RTT: 10 * time.Millisecond, MinRTT: 10 * time.Millisecond, End: r.Now.Add(tt.took),
+			})
+			p.users = recent.New[uint32, *lore](maxUsers) // sizes are not learnt
+		}
+		l := p.link(a)
+		if got := l.bias() > 1; got != tt.bias {
+			t.Errorf("%s: the correction is %.2f", tt.name, l.bias())
+		}
+		if got := l.most > 0; got != tt.most {
+			t.Errorf("%s: one connection gets %.0f", tt.name, l.most)
+		}
 	}
 }

@@ -168,6 +168,9 @@ func (l *link) judgeTransfer(x *transfer, t *policy.Transfer, end time.Duration)
 		l.most = rate
 	}
 	if passed < 0.5*l.capacity && rate < 0.7*min(x.most, l.capacity) {
+		if t.Measured {
+			return // perhaps the server has sent no faster, and there is no client to say so
+		}
 		if l.most == 0 {
 			l.most = rate
 		}
@@ -200,6 +203,9 @@ func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 		}
 	}
 	load := (over - x.asked - x.trips0).Seconds()
+	if came := float64(t.Bytes)*wireShare + wireExtra; t.Measured && x.loose && came > x.wire {
+		load *= came / x.wire // it was larger than assumed, and perhaps not slower
+	}
 	if x.capacity > l.capacity {
 		load *= x.capacity / l.capacity
 	}

@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxTracked and maxTrackedOfUser bound the connections that are tracked one by
-	// one. Each takes about 400 bytes.
+	// one. Each takes about 700 bytes.
 	maxTracked       = 16384
 	maxTrackedOfUser = 4096
 	// maxOwners bounds the users that are counted on one network. An unprivileged user
@@ -38,7 +38,7 @@ type Ended struct {
 }
 
 // Census counts connections. It is safe for concurrent use, except that Begin,
-// Connection and End belong to one goroutine at a time.
+// Connection, Ended and End belong to one goroutine at a time.
 type Census struct {
 	mu       sync.Mutex
 	networks map[policy.PrefixID]*network
@@ -46,9 +46,13 @@ type Census struct {
 	ofUser   map[uint32]int            // number of tracked connections
 	byPort   map[end][]*connection     // reported but not yet listed; at most maxOfPort per key
 	byInode  map[socket]*connection    // listed, or named by the client
+	byCookie map[uint64]*connection    // listed, or named by the kernel
+	parting  map[uint64]*connection    // ended in the last pass; the kernel may still tell their last figures
 	pass     uint64                    // number of the present pass, or of the last one
+	passed   time.Time                 // when the last one began
 	known    bool                      // the latest pass has succeeded
 	ended    func(Ended)
+	brought  func(Transfer)
 }
 
 // end is a user's end of a connection, and socket is a user's socket. The user is part
@@ -90,6 +94,9 @@ type connection struct {
 	over     policy.PrefixID // zero: unknown so far
 	port     uint16          // 0: not reported so far
 	inode    uint32          // 0: unknown so far
+	cookie   uint64          // 0: unknown so far
+	gone     bool            // the kernel says that it has ended
+	flow     *flow           // what it brings; nil: nothing is to be learnt from it, or was learnt already
 	reported uint64          // the latest pass at the time of the report
 	pass     uint64          // the latest pass that listed it; 0: none
 	// shown tells that it is counted among the listed ones, and so no longer as
@@ -97,10 +104,11 @@ type connection struct {
 	shown bool
 }
 
-// New makes a Census. It calls ended for each connection that has ended, in the
-// goroutine that calls End.
-func New(ended func(Ended)) *Census {
-	c := &Census{ended: ended}
+// New makes a Census. It calls ended for each connection that has ended, and brought for
+// what a connection has brought whose client does not report that, both in the goroutine
+// that calls End.
+func New(ended func(Ended), brought func(Transfer)) *Census {
+	c := &Census{ended: ended, brought: brought}
 	c.resetLocked()
 	return c
 }
@@ -108,7 +116,8 @@ func New(ended func(Ended)) *Census {
 // resetLocked forgets everything.
 func (c *Census) resetLocked() {
 	c.networks, c.tracked, c.ofUser = map[policy.PrefixID]*network{}, map[uuid.UUID]*connection{}, map[uint32]int{}
-	c.byPort, c.byInode = map[end][]*connection{}, map[socket]*connection{}
+	c.byPort, c.byInode, c.byCookie = map[end][]*connection{}, map[socket]*connection{}, map[uint64]*connection{}
+	c.parting = map[uint64]*connection{}
 	c.known = false
 }
 
@@ -135,8 +144,8 @@ func (c *Census) Count(buf []policy.Connections, prefixes []*policy.Prefix, app 
 
 // Decided notes a decision that was sent to a client. It keeps no pointer to rec.
 func (c *Census) Decided(rec *mam.Record) {
-	if !opens(rec) || !rec.Reports && rec.Inode == 0 {
-		return // without a report its end would never be known
+	if !opens(rec) || !rec.Reports && rec.Inode == 0 && rec.Cookie == 0 {
+		return // nobody would know its socket
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,9 +157,24 @@ func (c *Census) Decided(rec *mam.Record) {
 	if before := c.byInode[at]; at.inode != 0 && before != nil && before.pass == 0 {
 		c.forgetLocked(before) // the client asks again for a socket that is not connected yet
 	}
-	if k := c.trackLocked(rec, over); k != nil && at.inode != 0 && c.byInode[at] == nil {
+	if before := c.byCookie[rec.Cookie]; rec.Cookie != 0 && before != nil && before.pass == 0 {
+		c.forgetLocked(before)
+	}
+	k := c.trackLocked(rec, over)
+	if k != nil && at.inode != 0 && c.byInode[at] == nil {
 		k.inode = at.inode
 		c.byInode[at] = k
+	}
+	if k != nil {
+		c.knowLocked(k, rec.Cookie)
+	}
+}
+
+// knowLocked notes the cookie of k's socket, unless that is another connection's.
+func (c *Census) knowLocked(k *connection, cookie uint64) {
+	if cookie != 0 && k.cookie == 0 && c.byCookie[cookie] == nil {
+		k.cookie = cookie
+		c.byCookie[cookie] = k
 	}
 }
 
@@ -224,6 +248,7 @@ func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection 
 	}
 	k := &connection{
 		id: rec.ID, app: rec.App, decider: rec.Decider, token: rec.Decision.Token, host: rec.Host, remote: rec.Remote, asked: rec.Time,
+		flow: flowOf(rec),
 	}
 	c.tracked[k.id] = k
 	c.ofUser[uid]++
@@ -288,6 +313,9 @@ func (c *Census) forgetLocked(k *connection) {
 	if c.byInode[k.socket()] == k {
 		delete(c.byInode, k.socket())
 	}
+	if c.byCookie[k.cookie] == k {
+		delete(c.byCookie, k.cookie)
+	}
 	c.unawaitLocked(k)
 }
 
@@ -317,11 +345,14 @@ func (c *Census) Begin() {
 
 // Connection notes a connection in the kernel's list.
 func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
-	if s.Inode == 0 || !userid.Known(s.UID) {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.Inode == 0 || !userid.Known(s.UID) {
+		if k := c.byCookie[s.Cookie]; k != nil { // its program has closed it
+			k.flow.note(s)
+		}
+		return
+	}
 	net := c.networkLocked(over)
 	if net.next[s.UID] == 0 && len(net.next) >= maxOwners {
 		return
@@ -344,11 +375,16 @@ func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
 	k.pass = c.pass
 	c.moveLocked(k, over)
 	k.shown = true
+	c.knowLocked(k, s.Cookie)
+	k.flow.note(s)
 }
 
 // findLocked finds the tracked connection that a listed one belongs to.
 func (c *Census) findLocked(over policy.PrefixID, s *pathstat.Connection) *connection {
-	if k := c.byInode[socket{s.UID, s.Inode}]; k != nil {
+	if k := c.byCookie[s.Cookie]; k != nil && k.app.UID == s.UID {
+		return k
+	}
+	if k := c.byInode[socket{s.UID, s.Inode}]; k != nil && s.Inode != 0 {
 		return k
 	}
 	for _, k := range c.byPort[end{s.UID, s.Local.Port()}] {
@@ -372,12 +408,16 @@ func (c *Census) Fail() {
 // End ends a pass. If the pass is not complete, a missing connection does not count as
 // ended.
 func (c *Census) End(now time.Time, complete bool) {
-	for _, e := range c.end(now, complete) {
+	ended, brought := c.end(now, complete)
+	for _, t := range brought {
+		c.brought(t)
+	}
+	for _, e := range ended {
 		c.ended(e)
 	}
 }
 
-func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
+func (c *Census) end(now time.Time, complete bool) (ended []Ended, brought []Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known = true
@@ -389,22 +429,35 @@ func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
 			delete(c.networks, id)
 		}
 	}
+	for cookie, k := range c.parting {
+		brought = c.measureLocked(brought, k, now, true)
+		delete(c.parting, cookie)
+	}
 	for _, k := range c.tracked {
 		switch {
 		case k.pass == c.pass:
+			brought = c.measureLocked(brought, k, now, false)
+		case k.gone: // its figures are the last ones
+			ended = append(ended, k.asEnded(now))
+			brought = c.partLocked(brought, k, now)
+			c.forgetLocked(k)
 		case k.pass == 0 && k.port == 0: // it was never reported
 			if now.Sub(k.asked) >= expectedFor {
 				c.forgetLocked(k)
 			}
 		case !complete, k.pass == 0 && k.reported >= c.pass: // the pass may have been beyond its place in the list when it opened
 		default:
-			ended = append(ended, Ended{
-				policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.decider,
-			})
+			ended = append(ended, k.asEnded(now))
+			brought = c.partLocked(brought, k, now)
 			c.forgetLocked(k)
 		}
 	}
-	return ended
+	c.passed = now
+	return ended, brought
+}
+
+func (k *connection) asEnded(now time.Time) Ended {
+	return Ended{policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.decider}
 }
 
 // claimLocked matches connections that the kernel lists for the first time, and that

@@ -29,13 +29,14 @@ type bench struct {
 	now   time.Time
 	n     uint64 // decisions so far
 	ended []string
+	came  []Transfer
 }
 
 func start(t *testing.T) *bench {
 	b := &bench{t: t, now: policytest.Now()}
 	b.Census = New(func(e Ended) {
 		b.ended = append(b.ended, fmt.Sprintf("%s[%d] %d over %s", e.App.Command, e.App.UID, e.Token, e.Over.Interface))
-	})
+	}, func(t Transfer) { b.came = append(b.came, t) })
 	b.kernel()
 	return b
 }
@@ -132,8 +133,8 @@ func TestOneConnection(t *testing.T) {
 	b.counts(1000, "curl", 0, 0, 0, 0)
 	b.counts(0, "curl", 0, 0, 0, 0)
 	b.over("curl[1000] 1 over wlan0")
-	if len(b.tracked)+len(b.byPort)+len(b.byInode)+len(b.ofUser) != 0 {
-		t.Errorf("left: %v, %v, %v", b.tracked, b.byPort, b.byInode)
+	if len(b.tracked)+len(b.byPort)+len(b.byInode)+len(b.byCookie)+len(b.ofUser) != 0 {
+		t.Errorf("left: %v, %v, %v, %v", b.tracked, b.byPort, b.byInode, b.byCookie)
 	}
 	b.kernel()
 	if len(b.networks) != 0 {

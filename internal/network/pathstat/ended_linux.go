@@ -118,6 +118,7 @@ type endedRTT struct {
 // for the minimum, as if a pass had seen the connection alive. No other figure does, because
 // these are about connections that live.
 func (st *state) ended(now Instant, s *tcpSocket) {
+	st.tellEnded(s)
 	heard := time.Duration(s.Heard) * time.Millisecond
 	// Connections within this host would make each of its networks look best.
 	if s.Sample.RTT == 0 || heard > endedFresh || len(st.byAddr[s.Remote]) > 0 {
@@ -134,6 +135,21 @@ func (st *state) ended(now Instant, s *tcpSocket) {
 			p.ended = append(p.ended, endedRTT{now.Up, s.Sample.RTT})
 		}
 		st.ends++
+	}
+}
+
+// tellEnded tells the watcher of a connection that has ended.
+func (st *state) tellEnded(s *tcpSocket) {
+	if st.watcher == nil {
+		return
+	}
+	paths := st.byAddr[s.Local]
+	for _, p := range paths {
+		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
+			continue
+		}
+		st.told = s.connection()
+		st.watcher.Ended(p.id, &st.told)
 	}
 }
 

@@ -17,7 +17,8 @@ const (
 	inetDiagInfo     = 2  // INET_DIAG_INFO
 	inetDiagMsgLen   = 72 // struct inet_diag_msg
 	tcpListen        = 10 // TCP_LISTEN
-	timerRetransmit  = 1  // idiag_timer: for retransmission
+	unknownMinRTT    = 1<<32 - 1
+	timerRetransmit  = 1 // idiag_timer: for retransmission
 
 	// stallRetransmits is the number of retransmissions in a row from which a
 	// connection counts as stalled. One retransmission happens on every lossy link. The
@@ -41,6 +42,7 @@ const (
 	infoRetrans = 100 // tcpi_total_retrans
 	infoSegsOut = 136
 	infoSegsIn  = 140
+	infoMinRTT  = 148 // tcpi_min_rtt, since Linux 4.6
 	infoSent    = 156 // tcpi_data_segs_out, since Linux 4.6
 	infoNeeded  = infoRTTVar + 4
 )
@@ -57,7 +59,10 @@ type tcpSocket struct {
 	// still waits for an acknowledgement.
 	Stalled bool
 	// Heard is the time since data or an acknowledgement last arrived, in milliseconds.
-	Heard  uint32
+	Heard uint32
+	// Silent is the time since data last arrived, in milliseconds.
+	Silent uint32
+	MinRTT uint32 // microseconds; 0: unknown
 	Cookie uint64 // as SO_COOKIE tells it
 	// BytesSent and BytesReceived are as sockdiag.Carried has them.
 	BytesSent, BytesReceived uint64
@@ -116,7 +121,11 @@ func (s *tcpSocket) parseInfo(info []byte) bool {
 		Lost:    field(infoLost),
 		Retrans: field(infoRetrans),
 	}
-	s.Heard = min(field(infoHeard), field(infoHeard+4))
+	s.Silent = field(infoHeard)
+	s.Heard = min(s.Silent, field(infoHeard+4))
+	if s.MinRTT = field(infoMinRTT); s.MinRTT == unknownMinRTT {
+		s.MinRTT = 0
+	}
 	s.Segments = field(infoSegsOut) + field(infoSegsIn)
 	return true
 }

@@ -88,6 +88,7 @@ func diagBody(family, state byte, local, remote string, attrs ...[]byte) []byte 
 	copy(b[8:24], netip.MustParseAddr(local).AsSlice())
 	copy(b[24:40], netip.MustParseAddr(remote).AsSlice())
 	binary.NativeEndian.PutUint32(b[40:], 4)
+	binary.NativeEndian.PutUint64(b[44:], 1<<40)
 	for _, a := range attrs {
 		b = append(b, a...)
 	}
@@ -98,7 +99,7 @@ func diagBody(family, state byte, local, remote string, attrs ...[]byte) []byte 
 func tcpInfo(size int) []byte {
 	info := unix.TCPInfo{
 		Rtt: 25_000, Rttvar: 3000, Lost: 2, Total_retrans: 9,
-		Segs_out: 100, Segs_in: 50, Data_segs_out: 80, Last_data_recv: 4000, Last_ack_recv: 700,
+		Segs_out: 100, Segs_in: 50, Data_segs_out: 80, Last_data_recv: 4000, Last_ack_recv: 700, Bytes_received: 5e9, Min_rtt: 20_000,
 	}
 	b := make([]byte, max(size, int(unsafe.Sizeof(info))))
 	copy(b, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
@@ -108,13 +109,14 @@ func tcpInfo(size int) []byte {
 func TestParseSocket(t *testing.T) {
 	mapped := func(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 	full := tcpSocket{
-		Local: mapped("10.0.0.1"), Remote: mapped("192.0.2.9"), Device: 4, Segments: 150, Heard: 700,
+		Local: mapped("10.0.0.1"), Remote: mapped("192.0.2.9"), Device: 4, Cookie: 1 << 40, Segments: 150, Heard: 700, Silent: 4000,
+		BytesReceived: 5e9, MinRTT: 20_000,
 		Sample: Sample{RTT: 25_000, RTTVar: 3000, Sent: 80, Lost: 2, Retrans: 9},
 	}
 	six := full
 	six.Local, six.Remote = mapped("2001:db8::1"), mapped("2001:db8::2")
 	old := full
-	old.Segments, old.Sample.Sent = 0, 0
+	old.Segments, old.Sample.Sent, old.BytesReceived, old.MinRTT = 0, 0, 0, 0
 	stalled := full
 	stalled.Stalled = true
 	timer := func(kind, retransmits byte) []byte {

@@ -51,6 +51,10 @@ type Options struct {
 type Watcher interface {
 	// Begin says that a pass begins. An unfinished pass before it does not count.
 	Begin()
+	// Ended reports a connection on a prefix that has ended since the pass before. It is
+	// called between passes, before Begin. The connection is valid during the call only.
+	// Some are missing, above all where many end.
+	Ended(over policy.PrefixID, c *Connection)
 	// Connection reports a connection on a prefix. It is valid during the call only.
 	Connection(over policy.PrefixID, c *Connection)
 	// End says that the pass has ended. If it is not complete, connections may be missing.
@@ -65,6 +69,10 @@ type Connection struct {
 	Local, Remote netip.AddrPort // IPv4 not mapped
 	UID           uint32         // user id of the owner; means nothing if Inode is 0
 	Inode         uint32         // of its file; 0: no process has it, because it is closed or not accepted yet
+	Cookie        uint64         // a number that no other socket has until the host is restarted (SO_COOKIE)
+	Received      uint64         // bytes of data that have come in all, as in Ended
+	Silent        time.Duration  // since data last came
+	RTT, MinRTT   time.Duration  // smoothed, and the least one; 0: unknown
 }
 
 // Ended is a TCP connection that has ended.

@@ -236,7 +236,10 @@ func (s *tcpSocket) connection() Connection {
 	at := func(addr [16]byte, port uint16) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 	}
-	return Connection{Local: at(s.Local, s.LocalPort), Remote: at(s.Remote, s.RemotePort), UID: s.UID, Inode: s.Inode}
+	return Connection{
+		Local: at(s.Local, s.LocalPort), Remote: at(s.Remote, s.RemotePort), UID: s.UID, Inode: s.Inode, Cookie: s.Cookie,
+		Received: s.BytesReceived, Silent: time.Duration(s.Silent) * time.Millisecond, RTT: time.Duration(s.Sample.RTT) * time.Microsecond, MinRTT: time.Duration(s.MinRTT) * time.Microsecond,
+	}
 }
 
 // hear adds a connection to the flow. Call it before the connection's sample is added.

@@ -39,8 +39,8 @@
 //	  "app": {"uid": 1000, "pid": 4711}, "host": "www.example.net", "port": 443,
 //	  "bytes": 10000, "duration_ns": 41000000, "end": "2026-01-02T03:04:05.719Z"}}
 //
-// is a transfer that a client has reported after its end, for policies that learn from
-// these. The members are those of policy.Transfer. The token is that of the decision that
+// is a transfer that a client has reported after its end, or that was measured (with
+// "measured": true), for policies that learn from these. The members are those of policy.Transfer. The token is that of the decision that
 // the named policy made for it.
 //
 // Lines are at most MaxLine bytes long, those of prefixes 64 KiB.

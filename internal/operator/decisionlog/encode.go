@@ -57,7 +57,7 @@ func (e *Encoder) AppendTransfer(b []byte, name string, t *policy.Transfer) ([]b
 	return e.lines(b, "a transfer", 1, func(number numbers) line {
 		return line{Transfer: &transfer{
 			Policy: text(name), Token: t.Token, Prefix: number(t.Prefix), App: encodeApp(t.App), Kind: word(kinds, t.Kind), Intents: encodeIntents(t.Intents),
-			Host: text(t.Host), Remote: t.Remote, Port: t.Port, Reused: t.Reused, Partial: t.Partial, Bytes: t.Bytes,
+			Host: text(t.Host), Remote: t.Remote, Port: t.Port, Measured: t.Measured, Reused: t.Reused, Partial: t.Partial, Bytes: t.Bytes,
 			Duration: t.Duration, Connect: t.Connect, RTT: t.RTT, MinRTT: t.MinRTT, Predicted: t.Predicted, End: t.End,
 		}}
 	})

@@ -252,7 +252,7 @@ func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 
 func (r *Reader) decodeTransfer(in *transfer) (*Entry, error) {
 	out := &policy.Transfer{
-		Token: in.Token, App: decodeApp(in.App), Host: string(in.Host), Remote: in.Remote, Port: in.Port, Reused: in.Reused, Partial: in.Partial, Bytes: in.Bytes,
+		Token: in.Token, App: decodeApp(in.App), Host: string(in.Host), Remote: in.Remote, Port: in.Port, Measured: in.Measured, Reused: in.Reused, Partial: in.Partial, Bytes: in.Bytes,
 		Duration: in.Duration, Connect: in.Connect, RTT: in.RTT, MinRTT: in.MinRTT, Predicted: in.Predicted, End: in.End,
 	}
 	var errs [3]error

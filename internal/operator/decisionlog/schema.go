@@ -190,6 +190,7 @@ type transfer struct {
 	Host      text             `json:"host,omitempty"`
 	Remote    netip.Addr       `json:"remote,omitzero"`
 	Port      uint16           `json:"port,omitempty"`
+	Measured  bool             `json:"measured,omitempty"`
 	Reused    bool             `json:"reused,omitempty"`
 	Partial   bool             `json:"partial,omitempty"`
 	Bytes     uint64           `json:"bytes,omitempty"`
