@@ -182,7 +182,11 @@ func lockPart(f *os.File, path string) (ours bool, err error) {
 	if err := ownfile.CheckOwn(f); err != nil {
 		return false, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// Whoever can read the file can lock it by flock(2), so that is not asked here.
+	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole); errors.Is(err, unix.EACCES) { // means the same (fcntl(2))
+		return false, unix.EWOULDBLOCK
+	} else if err != nil {
 		return false, err
 	}
 	open, err := f.Stat()

@@ -134,6 +134,31 @@ func TestLockPart(t *testing.T) {
 	}
 }
 
+// Whoever can read a part can lock it by flock(2), which keeps nobody from fetching. Two
+// cannot fetch it at once.
+func TestLockOfAReader(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name+".part", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.Open(name + ".part")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	if err := unix.Flock(int(reader.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPart(name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.file.Close() }()
+	if second, err := openPart(name, false); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("%v, %v", second, err)
+	}
+}
+
 // A complete file that cannot get its name is kept.
 func TestGetKeepsUnnamed(t *testing.T) {
 	s := startShelf(t, 4000, false)

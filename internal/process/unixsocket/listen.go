@@ -78,7 +78,7 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	if err := trustDir(dir); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	unlock := lockDir(dir)
+	unlock := lock(path)
 	defer unlock()
 	if err := clear(path); err != nil {
 		return nil, err
@@ -133,20 +133,44 @@ func trustDir(dir string) error {
 	return nil
 }
 
-// lockDir keeps two daemons that start at the same time from replacing each other's
-// socket. It locks only directories of our own. In a shared directory such as /tmp
-// anybody could hold the lock, so lockDir takes none there.
-func lockDir(dir string) (unlock func()) {
+// lock keeps two daemons that start at the same time from replacing each other's socket.
+// It locks a file beside the socket, which nobody else can open, and which unlock removes.
+// Whoever can open a file, or a directory, can lock it for ever (flock(2)). In a shared
+// directory such as /tmp anybody could make that file, so lock takes none there.
+func lock(path string) (unlock func()) {
+	none := func() {}
 	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil || !userid.Own(st.Uid) || st.Mode&0o022 != 0 {
-		return func() {}
+	if unix.Stat(filepath.Dir(path), &st) != nil || !userid.Own(st.Uid) || st.Mode&0o022 != 0 {
+		return none
 	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return func() {}
+	for {
+		f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return none
+		}
+		if info, err := f.Stat(); err != nil || info.Mode().Type() != 0 || info.Mode().Perm()&0o077 != 0 || flock(f) != nil {
+			_ = f.Close()
+			return none
+		}
+		open, err := f.Stat()
+		there, err2 := os.Lstat(f.Name())
+		if err == nil && err2 == nil && os.SameFile(open, there) {
+			return func() {
+				_ = os.Remove(f.Name())
+				_ = f.Close()
+			}
+		}
+		_ = f.Close() // another daemon has removed it before it was locked
 	}
-	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-	return func() { _ = f.Close() }
+}
+
+// flock locks a file, and waits for whoever has it locked.
+func flock(f *os.File) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // Check tells why Listen would refuse path. The error is an *InUseError or a

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestListenReplacesStaleSocketOnly(t *testing.T) {
@@ -48,6 +50,63 @@ func TestListenReplacesStaleSocketOnly(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Close: %v, want the path gone", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Others may read the directory of the socket, and can lock what they can open. That keeps
+// nobody waiting.
+func TestListenInALockedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(filepath.Join(dir, "s"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Of daemons that start at the same time, one gets the path.
+func TestListenAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	results := make(chan error)
+	listeners := make(chan *Listener, 8)
+	for range cap(listeners) {
+		go func() {
+			l, err := Listen(path, 0o600)
+			if err == nil {
+				listeners <- l
+			}
+			results <- err
+		}()
+	}
+	for range cap(listeners) {
+		var inUse *InUseError
+		if err := <-results; err != nil && !errors.As(err, &inUse) {
+			t.Error(err)
+		}
+	}
+	if n := len(listeners); n != 1 {
+		t.Errorf("%d have the path", n)
+	}
+	for range len(listeners) {
+		if err := (<-listeners).Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -425,6 +425,23 @@ func TestPins(t *testing.T) {
 	}
 }
 
+// Others cannot open the directory of the links, or they could lock it.
+func TestPinsAreClosedToReaders(t *testing.T) {
+	fs, _ := groupbed.BPF(t)
+	dir := fs + "/read"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := pins.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
 // A directory in another file system, or one that others can write to, is not used for
 // links.
 func TestBadPins(t *testing.T) {

@@ -41,6 +41,10 @@ func Open(dir string) (*os.File, error) {
 		}
 		return nil, err
 	}
+	if err := f.Chmod(0o700); err != nil { // whoever can open it can lock it
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
