@@ -185,20 +185,20 @@ func (c *conn) finish() (goOn bool) {
 			c.m.log.Debug("name not resolved", "req", rq.asked.Host, "err", err)
 		}
 	}
-	rec := c.m.remember(rq)
+	id := c.m.remember(rq)
 	c.decided = true
 	if msg.Action == wire.ActionSocketChooseExisting {
 		rq.putSocket(msg, c.features)
 		msg.Alternates = msg.Alternates[:0]
 		c.grant()
-		return c.answer(rec.ID)
+		return c.answer(id)
 	}
 	rq.putDecision(msg, c.features)
 	c.grant()
 	if len(rq.result.Addrs) > 0 {
 		rq.putResult(msg)
 	}
-	return c.answer(rec.ID)
+	return c.answer(id)
 }
 
 // refuse tells the client not to connect. Clients without the extension for refusals
@@ -208,7 +208,7 @@ func (c *conn) refuse() (goOn bool) {
 	rq, msg := c.req, &c.msg
 	id := msg.DecisionID
 	if !rq.resolves() {
-		id = c.m.remember(rq).ID
+		id = c.m.remember(rq)
 		c.decided = true
 	}
 	rq.decision.Prefix, rq.decision.Alternates = nil, nil

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -77,7 +79,10 @@ type Manager struct {
 	opts Options
 	view atomic.Pointer[View]
 	ring *Ring
-	logs policyLog
+	// records holds *Record that remember uses again: each is as large as all else that a
+	// decision allocates.
+	records sync.Pool
+	logs    policyLog
 
 	plain    plainDials
 	leases   leases
@@ -201,17 +206,22 @@ func (m *Manager) Reconfigure(text string) error {
 }
 
 // remember puts the decision into the ring and writes the policy's log line. It returns
-// the record as the ring has it.
-func (m *Manager) remember(rq *request) Record {
+// the decision's ID.
+func (m *Manager) remember(rq *request) uuid.UUID {
 	if rq.line != "" {
 		m.logs.write(rq.logFile, rq.line, rq.asked.Now)
 	}
-	rec := rq.record()
-	m.ring.add(&rec)
-	if m.opts.OnDecision != nil {
-		m.opts.OnDecision(&rec)
+	rec, ok := m.records.Get().(*Record)
+	if !ok {
+		rec = new(Record)
 	}
-	return rec
+	defer m.records.Put(rec)
+	*rec = rq.record()
+	m.ring.add(rec)
+	if m.opts.OnDecision != nil {
+		m.opts.OnDecision(rec)
+	}
+	return rec.ID
 }
 
 // record returns the decision in the form that the ring remembers, without a number.
