@@ -35,4 +35,10 @@
 // send a strong validator, as most file servers do. [Save] writes such a response to a
 // file in the order in which the parts arrive. [ProgressOf] tells what each network has
 // brought.
+//
+// # A second request
+//
+// With Transport.Hedge, a request whose answer is far behind those of earlier requests of
+// its pattern is sent again, over another network that costs nothing. The first answer
+// counts.
 package httpintent

@@ -65,6 +65,20 @@ func ExampleSave() {
 	}
 }
 
+// A request whose answer is far behind is sent again over another network. At most one
+// request in a hundred, and one, is sent twice.
+func ExampleHedge() {
+	web := &http.Client{Transport: &httpintent.Transport{Hedge: &httpintent.Hedge{Share: 0.01}}}
+	defer web.CloseIdleConnections()
+
+	resp, err := web.Get("http://www.example.net/search?q=intents")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = resp.Body.Close()
+}
+
 // A Transport can be used wherever an http.RoundTripper can, and also works without a
 // manager.
 func ExampleTransport_RoundTrip() {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -14,8 +15,8 @@ const (
 	minHexadecimal     = 16  // names by hash and by UUID are no shorter
 )
 
-// sizes are the expected sizes of responses, by URL pattern. The zero value
-// knows none.
+// sizes are the expected sizes of responses, by URL pattern, and for Hedge the times until
+// they begin. The zero value knows none.
 type sizes struct {
 	mu   sync.Mutex
 	max  int
@@ -25,7 +26,11 @@ type sizes struct {
 
 type size struct {
 	pattern string
+	sized   bool // bytes is known
 	bytes   float64
+	timed   bool // the times are known
+	// The mean of the time until the response began, and its mean deviation.
+	mean, deviation time.Duration
 }
 
 // pattern returns the URL pattern of req, or "" if its size should not be learnt; most
@@ -80,11 +85,20 @@ func (s *sizes) learn(pattern string, bytes int64) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.all[pattern]; ok {
-		z := e.Value.(*size)
-		z.bytes += (float64(bytes) - z.bytes) / 4
-		s.used.MoveToFront(e)
+	z := s.entryLocked(pattern)
+	if !z.sized {
+		z.sized, z.bytes = true, float64(bytes)
 		return
+	}
+	z.bytes += (float64(bytes) - z.bytes) / 4
+}
+
+// entryLocked returns what is known of a pattern. If nothing is, it makes an entry, and
+// forgets the least recently used ones.
+func (s *sizes) entryLocked(pattern string) *size {
+	if e, ok := s.all[pattern]; ok {
+		s.used.MoveToFront(e)
+		return e.Value.(*size)
 	}
 	for len(s.all) > 0 && len(s.all) >= s.max {
 		last := s.used.Back()
@@ -93,7 +107,39 @@ func (s *sizes) learn(pattern string, bytes int64) {
 	if s.all == nil {
 		s.all = make(map[string]*list.Element)
 	}
-	s.all[pattern] = s.used.PushFront(&size{pattern, float64(bytes)})
+	z := &size{pattern: pattern}
+	s.all[pattern] = s.used.PushFront(z)
+	return z
+}
+
+// took notes how long a request took until its response began. A request that has failed
+// tells nothing.
+func (s *sizes) took(pattern string, d time.Duration, err error) {
+	if pattern == "" || err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	z := s.entryLocked(pattern)
+	if !z.timed {
+		z.timed, z.mean, z.deviation = true, d, d/2
+		return
+	}
+	// RFC 6298 section 2: the deviation is brought up to date with the mean before d.
+	z.deviation += ((d - z.mean).Abs() - z.deviation) / 4
+	z.mean += (d - z.mean) / 8
+}
+
+// patience returns the time after which a response is far behind the earlier ones.
+func (s *sizes) patience(pattern string) (d time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.all[pattern]
+	if !ok || !e.Value.(*size).timed {
+		return 0, false
+	}
+	z := e.Value.(*size)
+	return z.mean + 4*z.deviation, true
 }
 
 // expected returns the power of two that is nearest to the learnt size.
@@ -101,7 +147,7 @@ func (s *sizes) expected(pattern string) (bytes int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.all[pattern]
-	if !ok {
+	if !ok || !e.Value.(*size).sized {
 		return 0, false
 	}
 	s.used.MoveToFront(e)

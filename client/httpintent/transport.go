@@ -31,7 +31,8 @@ const (
 // The manager's first choice is dialled. If it is slow or fails, the alternates are
 // raced against it, as client.Dialer does. If such a race is won by another network
 // than the one chosen, the connection serves only requests that already wait for it. A
-// request is sent twice only under the conditions of http.Transport.
+// request is sent twice only under the conditions of http.Transport, or of Hedge and Split
+// if these are set.
 type Transport struct {
 	// Dialer makes the connections. If it is nil, the Transport has its own.
 	Dialer *client.Dialer
@@ -51,12 +52,17 @@ type Transport struct {
 	// nil means one network.
 	Split *Split
 
+	// Hedge sends requests again, over another network, whose answers are far behind what
+	// was to be expected. nil means never.
+	Hedge *Hedge
+
 	own  client.Dialer
 	once sync.Once
 	base *http.Transport
 
 	sizes    sizes
-	patience time.Duration // with a split request that is not answered, see answerPatience; 0: the usual one
+	hedged   allowance
+	patience time.Duration // with a request that is not answered, see answerPatience; 0: the usual one
 
 	mu       sync.Mutex
 	networks map[networkKey]*network
@@ -102,6 +108,9 @@ func (t *Transport) settings() *http.Transport {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.Split != nil && divisible(req) {
 		return t.roundTripSplit(req)
+	}
+	if t.Hedge != nil && repeatable(req) {
+		return t.roundTripHedged(req)
 	}
 	resp, _, err := t.roundTrip(req, true)
 	return resp, err
