@@ -24,7 +24,7 @@ const (
 	// holdEvery is how often a running daemon tells the kernel that it is there.
 	holdEvery = time.Minute
 	// backlog is how many records can wait here, besides those in the kernel's ring buffer.
-	backlog = 1024
+	backlog = 4096
 )
 
 // Decider decides on connections and remembers decisions. A *mam.Manager is one.

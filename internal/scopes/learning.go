@@ -17,6 +17,9 @@ const (
 	// maxOpen bounds the connections whose end is awaited. Those that began last are kept;
 	// nothing is learnt about others. Each takes some 250 bytes.
 	maxOpen = 8192
+	// maxEarly bounds the connections that have ended and are not known to have begun. Most
+	// are connections of others; records come a little late.
+	maxEarly = 1024
 	// maxEnded bounds the connections that have ended and wait for Run.
 	maxEnded = 4096
 )
@@ -26,6 +29,7 @@ const (
 type learning struct {
 	habits *habits.Learner
 	open   *simplelru.LRU[uint64, opened] // by the cookie of the socket
+	early  *simplelru.LRU[uint64, ended]  // likewise
 	loaded bool                           // the file was read
 }
 
@@ -44,9 +48,10 @@ type ended struct {
 
 func newLearning() learning {
 	open, _ := simplelru.NewLRU[uint64, opened](maxOpen, nil) // fails only for sizes below 1
+	early, _ := simplelru.NewLRU[uint64, ended](maxEarly, nil)
 	c := habits.Defaults()
 	c.Hosts = maxAnswers
-	return learning{habits: habits.New(c), open: open}
+	return learning{habits: habits.New(c), open: open, early: early}
 }
 
 // Ended tells that a TCP connection of this host has ended. cookie is that of its socket
@@ -69,6 +74,7 @@ func (e *Engine) useLearning(scopes []config.Scope) {
 	on := slices.ContainsFunc(scopes, func(s config.Scope) bool { return s.Learning })
 	if e.learns.Store(on); !on {
 		e.learning.open.Purge()
+		e.learning.early.Purge()
 		return
 	}
 	if e.learning.loaded || e.opts.Learnt == "" {
@@ -111,6 +117,10 @@ func (e *Engine) await(s *scope, r *hook.Event) {
 	// Of Multipath TCP only the first subflow is seen.
 	if r.Kind != hook.Refuse && !r.Multipath && s.learns(r.Key) {
 		e.learning.open.Add(r.Cookie, opened{r.Key, s.dest(r.Key), time.Now()})
+		if x, ok := e.learning.early.Peek(r.Cookie); ok {
+			e.learning.early.Remove(r.Cookie)
+			e.learn([]ended{x})
+		}
 	}
 }
 
@@ -120,13 +130,14 @@ func (e *Engine) learn(list []ended) {
 	for i := range list {
 		o, ok := e.learning.open.Peek(list[i].cookie)
 		if !ok {
+			e.learning.early.Add(list[i].cookie, list[i])
 			continue
 		}
 		e.learning.open.Remove(list[i].cookie)
 		if list[i].bytes <= 1 {
 			continue // it carried nothing; the peer's FIN may count as one byte
 		}
-		e.learning.habits.See(o.dest, int64(min(list[i].bytes, 1<<62)), list[i].at.Sub(o.begun))
+		e.learning.habits.See(o.dest, int64(min(list[i].bytes, 1<<62)), max(0, list[i].at.Sub(o.begun)))
 		s := e.scopeOf(o.key.Scope)
 		own, ok := e.answers.own.Peek(o.key)
 		if s != nil && ok && !similar(own.learnt, e.typical(s, o.key)) {

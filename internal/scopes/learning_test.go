@@ -99,6 +99,28 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// The record of a connection may come after its end.
+func TestLearnLateRecords(t *testing.T) {
+	e := learner("", config.Scope{Name: "one", Learning: true})
+	s := e.scopes[0]
+	key := hook.Key{Scope: s.id, Remote: destination(1), Protocol: hook.TCP}
+	for i := range uint64(3) {
+		e.Ended(i, 1000)
+		e.takeEnded()
+		e.await(s, &hook.Event{Cookie: i, Kind: hook.Place, Key: key})
+	}
+	if got := e.typical(s, key).String(); got != "category=query,filesize=1kB,duration=0" {
+		t.Errorf("%q", got)
+	}
+	for i := range uint64(2 * maxEarly) {
+		e.Ended(100+i, 1000)
+		e.takeEnded()
+	}
+	if n := e.learning.early.Len(); n != maxEarly {
+		t.Errorf("%d ends wait for their records", n)
+	}
+}
+
 // What is learnt comes after what is stated and before what ports tell.
 func TestLearntIntents(t *testing.T) {
 	learnt := intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(5)

@@ -468,6 +468,37 @@ func TestBadPins(t *testing.T) {
 	}
 }
 
+// Of records that follow each other fast only the first one wakes the reader. It reads all
+// of them, also if it waits meanwhile.
+func TestRecordsThatDoNotWake(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	const many = 200
+	got := make(chan netip.AddrPort, many)
+	go func() {
+		defer close(got)
+		for range many {
+			e, err := s.table.Read()
+			if err != nil {
+				return
+			}
+			got <- e.Remote
+		}
+	}()
+	for i := range many {
+		m.dial("udp", fmt.Sprintf("192.0.2.1:%d", 1000+i))
+	}
+	patience := time.AfterFunc(30*time.Second, s.table.Stop)
+	defer patience.Stop()
+	for i := range many {
+		if at := <-got; at.Port() != uint16(1000+i) {
+			t.Fatalf("record %d is about %v", i, at)
+		}
+	}
+}
+
 // Stop ends a Read that waits.
 func TestStop(t *testing.T) {
 	s := newScene(t, true)

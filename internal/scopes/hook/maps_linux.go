@@ -35,5 +35,6 @@ func mapSpecs() map[string]*ebpf.MapSpec {
 		"variants": {Type: ebpf.Hash, KeySize: variantSize, ValueSize: 4, MaxEntries: maxVariants, Flags: unix.BPF_F_NO_PREALLOC},
 		"events":   {Type: ebpf.RingBuf, MaxEntries: ringSize},
 		"lost":     {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
+		"woken":    {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
 	}
 }

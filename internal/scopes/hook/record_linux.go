@@ -1,9 +1,16 @@
 package hook
 
-import "github.com/cilium/ebpf/asm"
+import (
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
 
 // tellEvery is the least time between two records about datagrams to one destination.
 const tellEvery = 1_000_000_000 // nanoseconds
+
+// wakeEvery is the least time between two records that wake the reader. To wake it takes
+// longer than all else that the program does, and the caller of connect waits for that.
+const wakeEvery = 10_000_000 // nanoseconds
 
 // tell writes the record and ends the program. If the ring buffer is full, the record is lost.
 func (w *writer) tell() {
@@ -49,11 +56,21 @@ func (w *writer) tell() {
 	w.add(
 		asm.StoreMem(asm.RFP, atEvent+eventKind, sock, asm.Half),
 		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.StoreMem(asm.RFP, atEvent+eventFlags, asm.R1, asm.Byte),
-		asm.LoadMapPtr(asm.R1, w.maps["events"].FD()),
+		// Table.Read looks for records that do not wake it.
+		asm.LoadMapValue(asm.R1, w.maps["woken"].FD(), 0),
+		asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R3, asm.RFP, atNow, asm.DWord),
+		asm.Mov.Imm(asm.R4, unix.BPF_RB_NO_WAKEUP),
+		asm.Mov.Reg(asm.R5, asm.R3), asm.Sub.Reg(asm.R5, asm.R2),
+		asm.JLT.Imm(asm.R5, wakeEvery, "quietly"),
+		asm.StoreMem(asm.R1, 0, asm.R3, asm.DWord),
+		asm.Mov.Imm(asm.R4, unix.BPF_RB_FORCE_WAKEUP),
 	)
+	w.at("quietly")
+	w.add(asm.LoadMapPtr(asm.R1, w.maps["events"].FD()))
 	w.pointer(asm.R2, atEvent)
 	w.add(
-		asm.Mov.Imm(asm.R3, eventSize), asm.Mov.Imm(asm.R4, 0), asm.FnRingbufOutput.Call(),
+		asm.Mov.Imm(asm.R3, eventSize), asm.FnRingbufOutput.Call(),
 		asm.JEq.Imm(asm.R0, 0, "end"),
 		asm.LoadMapValue(asm.R1, w.maps["lost"].FD(), 0), asm.Mov.Imm(asm.R2, 1), asm.StoreXAdd(asm.R1, asm.R2, asm.DWord),
 	)

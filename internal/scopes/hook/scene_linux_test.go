@@ -230,7 +230,8 @@ func (s *scene) errno(want syscall.Errno) syscall.Errno {
 
 func (s *scene) read(t *testing.T) Event {
 	t.Helper()
-	s.table.ring.SetDeadline(time.Now().Add(30 * time.Second))
+	patience := time.AfterFunc(30*time.Second, s.table.Stop)
+	defer patience.Stop()
 	e, err := s.table.Read()
 	if err != nil {
 		t.Fatal(err)

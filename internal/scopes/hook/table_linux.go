@@ -37,6 +37,8 @@ type Table struct {
 	low      uint32
 	high     uint32
 	netns    uint64
+	// quiet is the time from which a record wakes the reader. Only Read uses it.
+	quiet time.Time
 }
 
 // loader loads programs and tries helpers. Tests have loaders that fail.
@@ -368,13 +370,32 @@ func (t *Table) Lost() uint64 {
 
 // Read waits for the next record. After Close and after Stop, the error wraps os.ErrClosed. An
 // error that wraps ErrEvent is about this record only. Only one goroutine may call Read.
+//
+// A record can come wakeEvery after it was written, because of those that follow each other
+// faster only the first one wakes Read.
 func (t *Table) Read() (Event, error) {
-	r, err := t.ring.Read()
-	if err != nil {
-		return Event{}, err
+	for {
+		var deadline time.Time // none
+		if now := time.Now(); now.Before(t.quiet) {
+			deadline = now.Add(wakeEvery)
+		}
+		t.ring.SetDeadline(deadline)
+		r, err := t.ring.Read()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue // nothing has come, or Read has to wait longer
+		case err != nil:
+			return Event{}, err
+		}
+		t.quiet = time.Now().Add(linger)
+		return ParseEvent(r.RawSample)
 	}
-	return ParseEvent(r.RawSample)
 }
+
+// linger is how long Read goes on to look for records after it has found one. That is much
+// longer than wakeEvery, because a program can be interrupted between its look at the clock and
+// its record.
+const linger = 10 * wakeEvery
 
 // Stop ends the Read that waits, and all later ones. A deadline would not do, because it holds
 // for the next Read only.
