@@ -220,6 +220,9 @@ func (found) Close() error { return nil }
 // resolve looks up the name on the networks of the candidates, and returns the candidate
 // whose lookup succeeds first.
 func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
+	if len(p.candidates) > 0 && len(p.candidates[0].addrs) > 0 {
+		return p.candidates[0], ctx.Err() // without a lookup, the best one always wins
+	}
 	r := d.driver(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
 	candidates := slices.Clip(p.candidates)
 	if p.target.plainly() {
