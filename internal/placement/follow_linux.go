@@ -240,7 +240,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	if info.State == tcpClose && !connected(info) {
 		// Has connecting ended, or not begun? A port shows that it had begun before
 		// the state that is read next.
-		if before, err = localName(a.fd); err != nil {
+		if _, before, err = localName(a.fd); err != nil {
 			return o, nothing
 		}
 		if info, err = unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
@@ -249,7 +249,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	}
 	a.over = info.State == tcpClose
 	// The address is the connection's only if it is read last.
-	local, err := localName(a.fd)
+	_, local, err := localName(a.fd)
 	if err != nil {
 		return o, nothing
 	}

@@ -151,7 +151,7 @@ func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 		return err
 	}
 	err = s.bind(e)
-	if local, nameErr := localName(fd); err == nil && (nameErr != nil || local.Addr().Unmap() != e.Source) {
+	if _, local, nameErr := localName(fd); err == nil && (nameErr != nil || local.Addr().Unmap() != e.Source) {
 		err = fmt.Errorf("the socket is not bound to %v: %w", e.Source, errors.Join(nameErr))
 	}
 	if err != nil { // as it was

@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -53,21 +54,8 @@ func placeable(family, typ, protocol int) bool {
 // that reaches nothing but this host; errKind if it is of a kind that is not placed.
 func inspect(fd int) (s socket, err error) {
 	s.fd = fd
-	get := func(level, option int) int {
-		n, e := unix.GetsockoptInt(fd, level, option)
-		err = errors.Join(err, e)
-		return n
-	}
-	domain := get(unix.SOL_SOCKET, unix.SO_DOMAIN)
-	s.typ, s.protocol = get(unix.SOL_SOCKET, unix.SO_TYPE), get(unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	s.v6 = domain == unix.AF_INET6
-	switch {
-	case errors.Is(err, unix.ENOTSOCK), err == nil && local(domain):
-		return s, errNoSocket
-	case err != nil:
-		return s, fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
-	case !placeable(domain, s.typ, s.protocol):
-		return s, errKind
+	if err := s.look(); err != nil {
+		return s, err
 	}
 	if s.cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_COOKIE", err)
@@ -75,26 +63,66 @@ func inspect(fd int) (s socket, err error) {
 	if s.netns, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 	}
-	if s.source, err = localName(fd); err != nil {
-		return s, err
-	}
 	if s.device, err = unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
 	}
-	s.closed = s.typ == unix.SOCK_DGRAM || tcpState(fd) == tcpClose
 	return s, nil
 }
 
-// localName returns the local address of a socket of IPv4 or IPv6, without a zone.
-// unix.Getsockname would ask for the socket's protocol besides.
-func localName(fd int) (netip.AddrPort, error) {
+// look finds out of which kind a socket is, its address and its state. It asks for what
+// nothing else tells: the address has the family, and only sockets of TCP and Multipath
+// TCP have a state of TCP. The errors are those of inspect.
+func (s *socket) look() error {
+	family, name, err := localName(s.fd)
+	get := func(option int) (n int) {
+		if err == nil {
+			n, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, option)
+		}
+		return n
+	}
+	if errors.Is(err, unix.EOPNOTSUPP) { // sockets of a family without addresses
+		err = nil
+		family = get(unix.SO_DOMAIN)
+	}
+	switch {
+	case errors.Is(err, unix.ENOTSOCK), err == nil && local(family):
+		return errNoSocket
+	case err != nil:
+		return fmt.Errorf("look at the socket: %w", err)
+	case family != unix.AF_INET && family != unix.AF_INET6:
+		return errKind
+	}
+	s.source, s.v6 = name, family == unix.AF_INET6
+	s.protocol = get(unix.SO_PROTOCOL)
+	if s.protocol == unix.IPPROTO_TCP || s.protocol == unix.IPPROTO_MPTCP {
+		if info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			s.typ, s.closed = unix.SOCK_STREAM, info.State == tcpClose
+			return nil
+		}
+	}
+	s.typ, s.closed = get(unix.SO_TYPE), true
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
+	case !placeable(family, s.typ, s.protocol):
+		return errKind
+	}
+	return nil
+}
+
+// localName returns the family of a socket and, for IPv4 and IPv6, its local address without
+// a zone. unix.Getsockname would ask for the socket's protocol besides.
+func localName(fd int) (family int, name netip.AddrPort, err error) {
 	var b [unix.SizeofSockaddrInet6]byte
 	size := uint32(len(b))
 	if _, _, errno := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size))); errno != 0 {
-		return netip.AddrPort{}, os.NewSyscallError("getsockname", errno)
+		return 0, name, os.NewSyscallError("getsockname", errno)
 	}
-	a, err := parseSockaddr(b[:min(size, uint32(len(b)))])
-	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()), err
+	family = int(binary.NativeEndian.Uint16(b[:]))
+	if family == unix.AF_INET || family == unix.AF_INET6 {
+		name, err = parseSockaddr(b[:min(size, uint32(len(b)))])
+	}
+	return family, netip.AddrPortFrom(name.Addr().WithZone(""), name.Port()), err
 }
 
 // States of TCP (linux/net/tcp_states.h).
