@@ -457,3 +457,32 @@ func TestScopesLeaveRoutes(t *testing.T) {
 		}
 	}
 }
+
+// What connections of scopes bring is measured, for policies that learn from it.
+func TestScopeTransfers(t *testing.T) {
+	record := filepath.Join(t.TempDir(), "decisions.jsonl")
+	s := newScopeStage(t, fmt.Sprintf(`
+decisions {
+  record = %q
+}
+scope "backup" {
+  unit    = "backup.service"
+  intents = "category=bulktransfer"
+}
+`, record))
+	s.start()
+	const size = 300_000_000 // nobody can tell how long less would take, as it may come between two measurements
+	line := regexp.MustCompile(`"transfer":{"policy":"sample".*"command":"curl".*"remote":"192.0.2.1".*"measured":true,"bytes":30[0-9]{7},"duration_ns":[1-9][0-9]{7,},`)
+	stage.Until(t, "a transfer is measured", func() bool {
+		cmd := exec.Command("curl", "-gsS", "-o", "/dev/null", fmt.Sprintf("http://%v/bytes/%d", testbed.ServiceAddr4, size))
+		s.backup.Put(cmd)
+		if p := stage.Launch(t, s.bed.Client, cmd); p.Wait(t) != 0 {
+			t.Fatal(p.Log)
+		}
+		text, err := os.ReadFile(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return line.Match(text)
+	})
+}
