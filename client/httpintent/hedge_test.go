@@ -59,12 +59,14 @@ func read(t *testing.T, resp *http.Response, err error) string {
 // If the chosen network brings no answer, that of the other one counts, and the first
 // request is ended.
 func TestHedge(t *testing.T) {
-	ended := make(chan struct{})
+	arrived, ended := make(chan struct{}), make(chan struct{})
 	url := serve(t, func(w http.ResponseWriter, r *http.Request, chosen bool) {
 		if !chosen {
+			<-arrived // else the first request may be ended before it is sent
 			_, _ = io.WriteString(w, "from the other network")
 			return
 		}
+		close(arrived)
 		<-r.Context().Done()
 		close(ended)
 	})
