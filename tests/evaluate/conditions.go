@@ -12,7 +12,8 @@ import (
 )
 
 // conditionsReport plays the groups of conditions of a seed, and renders what came of it.
-func conditionsReport(ctx context.Context, seed uint64, every, workers int, progress func(format string, args ...any)) (string, error) {
+// readings is the time between two readings of connections.
+func conditionsReport(ctx context.Context, seed uint64, every, workers int, readings time.Duration, progress func(format string, args ...any)) (string, error) {
 	schemes := []simulate.Scheme{simulate.Policy("threshold"), simulate.Policy("adaptive")}
 	head := []string{"group of conditions", "cases"}
 	for _, s := range schemes {
@@ -23,6 +24,9 @@ func conditionsReport(ctx context.Context, seed uint64, every, workers int, prog
 	begun := time.Now()
 	for _, g := range conditions.Groups(seed) {
 		g = g.Every(every)
+		for i := range g.Cases {
+			g.Cases[i].Host.Readings = readings
+		}
 		results, err := conditions.Run(ctx, g, schemes, workers)
 		if err != nil {
 			return "", err

@@ -59,6 +59,8 @@ Compares policies over emulated links and writes a report.
   --conditions SET    only the groups of conditions, in virtual time: those of
                       the set "judging", which the whole run has too, or of
                       "tuning"
+  --readings TIME     time between two readings of connections, for the groups
+                      of conditions (0: each measurement reads them)
   --small             only small conditions with one cause each, in virtual
                       time and over emulated links
   --downloads         only files over both networks by ranges: simulated, and
@@ -99,6 +101,7 @@ type options struct {
 	pages                                                   int
 	out                                                     string
 	conditions                                              string
+	readings                                                time.Duration
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -116,6 +119,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.IntVar(&o.parallel, "parallel", 4, "")
 	flags.IntVar(&o.pages, "pages", 100, "")
 	flags.StringVar(&o.conditions, "conditions", "", "")
+	flags.DurationVar(&o.readings, "readings", 0, "")
 	flags.StringVar(&o.out, "out", "evaluation", "")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -127,6 +131,8 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, errors.New("--quick and --full exclude each other")
 	case o.conditions != "" && o.conditions != "judging" && o.conditions != "tuning":
 		return o, fmt.Errorf("--conditions must be judging or tuning, not %q", o.conditions)
+	case o.readings < 0:
+		return o, errors.New("--readings must not be negative")
 	case o.repeat < 0 || o.parallel < 1 || o.pages < 0:
 		return o, errors.New("--repeat and --pages must be at least 0, --parallel at least 1")
 	}
@@ -242,7 +248,7 @@ func (e *evaluation) inVirtualTime(ctx context.Context, o options) error {
 	if o.conditions == "tuning" {
 		seed = conditions.Tuning
 	}
-	text, err := conditionsReport(ctx, seed, 1, runtime.NumCPU(), e.progress)
+	text, err := conditionsReport(ctx, seed, 1, runtime.NumCPU(), o.readings, e.progress)
 	if err != nil {
 		return err
 	}

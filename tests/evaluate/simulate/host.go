@@ -35,6 +35,9 @@ type Config struct {
 	Tell func(size int64) intent.Set
 	// Keep leaves connections open after a page.
 	Keep bool
+	// Readings is the time between two readings of connections, which the daemon makes
+	// longer on hosts with many of them; 0: each measurement reads them.
+	Readings time.Duration
 	// Others is what other programs and hosts load from the start, beside the warm-up.
 	Others []Traffic
 }
@@ -48,6 +51,7 @@ type Host struct {
 	observer policy.Observer // nil: the policy is none
 	measures []*measure
 	tell     func(size int64) intent.Set
+	readings time.Duration // Config.Readings
 	keep     bool
 
 	conns  []*conn
@@ -65,6 +69,7 @@ type measure struct {
 	rtt     pathstat.PathEstimator
 	link    *pathstat.LinkEstimator
 	samples []pathstat.Sample
+	read    time.Duration // when connections were read last
 }
 
 // interval is the time between two passes of the measurements.
@@ -78,7 +83,7 @@ const (
 
 // NewHost makes a host and, unless Cold, measures its paths.
 func NewHost(c Config) (*Host, error) {
-	h := &Host{tls: c.TLS, scheme: c.Scheme, Decisions: make([]int, len(c.Paths)), tell: c.Tell, keep: c.Keep}
+	h := &Host{tls: c.TLS, scheme: c.Scheme, Decisions: make([]int, len(c.Paths)), tell: c.Tell, keep: c.Keep, readings: c.Readings}
 	if h.tell == nil {
 		h.tell = func(size int64) intent.Set { return intent.Set{}.WithFileSize(size) }
 	}
@@ -132,7 +137,7 @@ func (h *Host) Received() []uint64 {
 
 func (h *Host) tick() {
 	for _, m := range h.measures {
-		m.pass(h.now)
+		m.pass(h.now, h.readings)
 	}
 	if h.observer != nil {
 		h.observer.Measured(h.prefixes(), start().Add(h.now))
@@ -148,8 +153,22 @@ func (h *Host) prefixes() []*policy.Prefix {
 	return list
 }
 
-// pass is a pass of the daemon's sampler.
-func (m *measure) pass(now time.Duration) {
+// pass is a pass of the daemon's sampler. It reads connections if the last time was so long
+// ago.
+func (m *measure) pass(now, readings time.Duration) {
+	at := pathstat.Instant{Wall: start().Add(now), Up: now}
+	if now-m.read >= readings {
+		m.read = now
+		m.readFlows(at)
+	}
+	// Interfaces have carried something before the daemon looks at them.
+	m.link.Add(at, pathstat.LinkCounters{RxBytes: m.path.received + 1000, TxBytes: 1000}, interval)
+	next := *m.prefix
+	next.Stats, next.Link = m.rtt.Stats(), m.link.Stats()
+	m.prefix = &next
+}
+
+func (m *measure) readFlows(at pathstat.Instant) {
 	m.samples = m.samples[:0]
 	for f := range m.flows {
 		if f.gone {
@@ -159,13 +178,7 @@ func (m *measure) pass(now time.Duration) {
 		m.samples = append(m.samples, pathstat.Sample{RTT: micros(f.client.srtt), RTTVar: micros(f.client.variation)})
 	}
 	slices.SortFunc(m.samples, func(a, b pathstat.Sample) int { return int(a.RTT) - int(b.RTT) })
-	at := pathstat.Instant{Wall: start().Add(now), Up: now}
 	m.rtt.Add(at, m.samples)
-	// Interfaces have carried something before the daemon looks at them.
-	m.link.Add(at, pathstat.LinkCounters{RxBytes: m.path.received + 1000, TxBytes: 1000}, interval)
-	next := *m.prefix
-	next.Stats, next.Link = m.rtt.Stats(), m.link.Stats()
-	m.prefix = &next
 }
 
 func micros(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
