@@ -13,21 +13,22 @@ import (
 const canBeginConnect = true
 
 // canBegin tells whether beginConnect can bind a socket to an address and connect it to
-// another one. To understand zones is left to package net.
+// another one. It returns false for addresses with a zone, which package net understands.
 func canBegin(network string, local, remote netip.Addr) bool {
 	six := func(a netip.Addr) bool { return a.Is6() && !a.Is4In6() && a.Zone() == "" }
 	return network == "tcp4" && remote.Is4() && local.Is4() || network == "tcp6" && six(remote) && six(local)
 }
 
-// beginConnect begins to connect a TCP socket, in the last step before package net does,
-// and binds it to an address before, if that is valid. An error is one of binding it.
-// To a peer on this host the connection is there when the system call returns, though it
-// returns EINPROGRESS. Package net then finds it connected. Otherwise package net would
-// let the goroutine wait for the poller, and the runtime would wake a thread for it. That
-// takes longer than to connect.
+// beginConnect binds a TCP socket to local, if that is valid. Then it begins to connect the
+// socket, right before package net would. Errors of connecting are not returned.
 //
-// If it takes longer to connect, or fails, package net's own call shows that as usual:
-// the kernel answers EALREADY, or with the error.
+// If the peer is on this host, the connection is there when connect(2) returns, though it
+// returns EINPROGRESS. Package net's own call then finds the socket connected. Without
+// beginConnect, the goroutine would wait for the poller, and the runtime would wake a
+// thread for it. To wake a thread takes longer than to connect.
+//
+// If the connection takes longer, package net's call gets EALREADY, and waits as usual. If
+// connecting fails, that call gets the error.
 func beginConnect(network, address string, local netip.Addr, raw syscall.RawConn) error {
 	remote, err := netip.ParseAddrPort(address)
 	if err != nil {

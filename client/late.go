@@ -19,18 +19,20 @@ const (
 	// a daemon has given up on a silent name server by then.
 	lateWait = 10 * time.Second
 
-	// maxLate is how many late answers may be outstanding. With more, the daemon is not
-	// asked.
+	// maxLate bounds the late answers of daemons that are not known to have extensions.
+	// While so many are outstanding, the daemon is not asked.
 	maxLate = 32
-	// maxLateAtOnce bounds the late answers that are waited for, because many requests
-	// may be given up at the same moment. The original's daemon serves no more
-	// connections than this.
+	// maxLateAtOnce bounds how many of these answers are waited for. They can be more than
+	// maxLate if many requests are given up at the same moment. The original's daemon
+	// serves no more connections than this.
 	maxLateAtOnce = 1024
 )
 
 var errLate = errors.New("has not answered earlier requests yet")
 
-// giveUp keeps or closes l after an exchange for ctx that failed with err.
+// giveUp closes l, or keeps it to read its late answer, after an exchange for ctx that
+// failed with err. It closes l if nothing is owed, if err is no time-out, or if too many
+// answers are waited for already, and that of a daemon with extensions also if ctx has ended.
 //
 // Every program of the host depends on the original's daemon, which must not find the
 // connection closed when it answers. So giveUp waits for its answer in the background,
@@ -72,7 +74,8 @@ func (d *Daemon) waitingLocked() (n int) {
 	return n
 }
 
-// owes adds n to the number of exchanges in which an original daemon owes an answer.
+// owes adds n to the number of exchanges in which a daemon that is not known to have
+// extensions owes an answer.
 // n may be negative.
 func (d *Daemon) owes(n int) {
 	d.mu.Lock()
@@ -115,8 +118,8 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 		d.cameLate(l, &ans, d.closes == closes)
 	}
 	if err == nil && !met && l.features == 0 {
-		// The daemon was taken for one with extensions, and given the time of one. Its
-		// answer shows that it is the original's.
+		// The request that failed waited only as long as for a daemon with extensions. The
+		// answer shows that the daemon is the original's.
 		d.original, d.backoff = true, 0
 	}
 	if err != nil || d.closes != closes {

@@ -29,7 +29,7 @@ type link struct {
 	met      bool          // a first answer was read, so features are known
 	broken   bool          // not to be used again
 	limit    limit
-	begun    time.Time // start of what the answer belongs to; zero: the answer's time says nothing
+	begun    time.Time // when the question began; zero: how long its answer takes says nothing about the daemon
 	key      *spareKey // key of the question under way; nil: its answer serves no other dial
 }
 
@@ -55,9 +55,9 @@ func (l *link) close() {
 	_ = l.nc.Close()
 }
 
-// hello finds out what kind of daemon answers. It sends the action of an error answer,
-// which is not a request. Every daemon answers that it does not know this request, without
-// asking its policy. A daemon with extensions announces them in that answer.
+// hello finds out what kind of daemon answers. It sends an action that only answers have.
+// So every daemon answers that it does not know this request, and none asks its policy. A
+// daemon with extensions announces them in that answer.
 func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	var ans wire.Message
 	if err := l.exchange(ctx, deadline, &ans, &wire.Message{Action: wire.ActionErrorUnknownRequest}); err != nil {
@@ -69,11 +69,11 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// exchange sends req, and more after it, and reads the answers into ans, of which the last
-// one stays. After an error the caller must call giveUp.
+// exchange sends req, and more after it. It reads each answer into ans, which holds the last
+// one at the end. After an error the caller must call giveUp.
 //
-// All requests together must be short, so that the daemon, which answers the first one
-// before it reads on, never waits for this process to read while this process still writes.
+// All requests together must be short. The daemon answers the first one before it reads on.
+// If they were long, each side could wait for the other one to read.
 func (l *link) exchange(ctx context.Context, deadline time.Time, ans, req *wire.Message, more ...*wire.Message) error {
 	l.out = l.out[:0]
 	if err := l.encode(req); err != nil {
@@ -103,10 +103,11 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, ans, req *wire.
 	return l.receiveAll(ans)
 }
 
-// encode appends m to what is sent.
+// encode fills in the id and the features of m, and appends m to what is sent. Sockets and
+// networks for which there is no room are left out.
 func (l *link) encode(m *wire.Message) error {
 	m.Context.ID = l.id
-	m.Features = l.announce | m.Features&wire.FeatureTransfers // which depends on the request
+	m.Features = l.announce | m.Features&wire.FeatureTransfers // FeatureTransfers depends on the request
 	out, _, err := m.AppendFit(l.out)
 	if err != nil {
 		return fmt.Errorf("cannot encode the request: %w", err)

@@ -2,8 +2,9 @@
 // SOCKS 4 and 4a, HTTP CONNECT and plain HTTP on one port.
 //
 // A [Server] knows nothing about networks and policies. It connects with the dial
-// function of its [Config]. By [RequestFrom] that function learns who asked, and which
-// hints the client gave: the user name of SOCKS, or the header of an HTTP request.
+// function of its [Config]. The dial function calls [RequestFrom] to learn who
+// asks, and which hints the client gave: the user name of SOCKS, or the header of an HTTP
+// request.
 // The [Rules] and the [Authenticator] of the Config decide whether a client may
 // connect. The zero Config serves everybody who can reach the listener, so a Server
 // with it should listen on loopback addresses only.
@@ -12,7 +13,7 @@
 //
 //   - CONNECT. Data is relayed both ways. Each direction ends on its own, and a reset
 //     is passed on as a reset;
-//   - UDP ASSOCIATE, for the address that asked for it only. Fragments are dropped
+//   - UDP ASSOCIATE. Only the address that asked for it may use it. Fragments are dropped
 //     (RFC 1928 section 7 permits that);
 //   - BIND, if enabled;
 //   - requests in absolute form (RFC 9112 section 3.2.2), which HTTP clients send to

@@ -13,30 +13,30 @@ import (
 
 // Hedge lets a Transport send a request a second time, over another network, when its
 // answer is far behind what was to be expected. The first answer counts, and the other
-// request is ended. This helps if a network becomes much worse after the decision, and
-// with single requests that lose packets. The zero value has usual settings. A Hedge must
+// request is ended. This helps if a network becomes much worse after the decision, or
+// if a single request loses packets. The zero value has usual settings. A Hedge must
 // not be changed after first use.
 //
-// What is to be expected follows from the time that earlier requests of the same URL
-// pattern took until their answers began: the mean, and four times the mean deviation
-// beyond it (as in RFC 6298 for a packet). About a pattern that is not known yet, 3 s are
-// expected.
+// The expected time comes from earlier requests of the same URL pattern. It is the mean time
+// until their answers began, plus four times the mean deviation (as in RFC 6298 for a
+// packet). It is 3 s for a pattern that is not known yet.
 //
 // A request is sent twice only if all of this holds:
 //
-//   - It is a GET or HEAD without a body, so that the method promises that nothing happens
-//     twice (RFC 9110 section 9.2.1). Do not use Hedge with servers that break this promise.
+//   - It is a GET or HEAD without a body. These methods promise that a repetition changes
+//     nothing on the server (RFC 9110 section 9.2.1). Do not use Hedge with servers that
+//     break this promise.
 //   - The manager knows another network for it, and says that this costs nothing and has no
 //     limit. Networks that the SelectionProperties do not permit are never used.
 //   - Share allows it.
 //
-// There is at most one further request. An answer to that with a status of 429, or of 500
-// and above, counts only if the first request brings none. Hooks of httptrace are called
+// A request is repeated once at most. If the repetition gets status 429, or one from 500 on,
+// its answer counts only if the first request brings no answer. Hooks of httptrace are called
 // for both requests, perhaps at once. Requests that Split may divide are not hedged, because
 // they ask other networks anyway.
 type Hedge struct {
 	// Share bounds the part of requests that are sent twice: after n requests there were
-	// at most 1 + Share*n. 0 means 0.05, and a negative value that none is.
+	// at most 1 + Share*n. 0 means 0.05. With a negative value no request is sent twice.
 	Share float64
 	// Least is the least time after which a request is sent again, even if earlier answers
 	// took less. 0 means 250 ms.
@@ -62,11 +62,12 @@ func (h *Hedge) least() time.Duration {
 	return h.Least
 }
 
-// allowance is what Share allows. The zero value allows one request.
+// allowance is what Share allows. The zero value allows one repetition, unless Share is
+// negative.
 type allowance struct {
 	mu    sync.Mutex
 	asked uint64 // requests so far
-	twice uint64 // how many of them were sent again
+	twice uint64 // how many of them were to be sent again
 }
 
 // ask counts a request.
@@ -97,7 +98,8 @@ func repeatable(req *http.Request) bool {
 	return (req.Body == nil || req.Body == http.NoBody) && req.Header != nil && len(req.Header.Values("Upgrade")) == 0
 }
 
-// errNoOther says that a request was not sent again.
+// errNoOther says that a request was not sent again: no other network fits, or Share does not
+// allow it.
 var errNoOther = errors.New("no other network may be used for the request")
 
 // roundTripHedged makes a request over the network that the manager chooses, and again over
@@ -150,8 +152,8 @@ func (t *Transport) hedgePatience(pattern string) time.Duration {
 	return max(t.answerPatience(), t.Hedge.least())
 }
 
-// another asks the manager for a network that a request may be repeated over: other than
-// the one of the decision, and without costs.
+// another asks the manager for a network over which a request may be repeated: it is not the
+// decision's, costs nothing, and has no limit.
 func (t *Transport) another(ctx context.Context, q question, decision *client.Decision, key networkKey) (route, bool) {
 	routes, err := t.routes(ctx, q)
 	if err != nil {
@@ -192,7 +194,7 @@ func (h *hedging) ask(over func(*http.Request) (*http.Response, *exchange, error
 	number := len(h.cancels)
 	h.cancels = append(h.cancels, cancel)
 	h.running++
-	part := h.req.Clone(ctx) // the two must not share a header that a transport may read while the caller changes it
+	part := h.req.Clone(ctx) // a transport may still read the header after RoundTrip has returned, when the caller may change it
 	go func() {
 		resp, x, err := over(part)
 		h.answers <- answer{resp, x, err, number}
@@ -221,14 +223,12 @@ func (h *hedging) take(a answer) (resp *http.Response, err error, over bool) { /
 	return nil, h.failed, true
 }
 
-// unwilling tells whether a status may come from a server that does not want a request
-// again.
+// unwilling tells whether a status may mean that the server rejects a repeated request.
 func unwilling(status int) bool {
 	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
 }
 
-// finish ends the request that was not answered first, and returns the response of the
-// other.
+// finish returns the response of a, and ends the other request.
 func (h *hedging) finish(a *answer) *http.Response {
 	end := h.cancels[a.of]
 	h.cancels[a.of] = func() {}
@@ -247,8 +247,8 @@ func (h *hedging) finish(a *answer) *http.Response {
 
 func (h *hedging) end() { endAll(h.cancels, h.answers, h.running) }
 
-// hedgedBody is the body of a response whose request has a context of its own, which ends
-// with it.
+// hedgedBody is the body of a response. When it ends or is closed, the context of its request
+// ends.
 type hedgedBody struct {
 	io.ReadCloser
 	end context.CancelFunc

@@ -297,7 +297,7 @@ const defaultAnswerPatience = 3 * time.Second
 
 func (t *Transport) answerPatience() time.Duration { return cmp.Or(t.patience, defaultAnswerPatience) }
 
-// endedBody is a body whose request has a context of its own, which ends with it.
+// endedBody is the body of a response. When it is closed, the context of its request ends.
 type endedBody struct {
 	io.ReadCloser
 	end context.CancelFunc

@@ -19,15 +19,15 @@ import (
 // network only by connecting anew. The kernel offers that in three steps: end the attempt
 // (connect to AF_UNSPEC), bind, connect. A program that looks at the socket between them
 // would see a failure. So the thread that waits for the socket is stopped meanwhile, by
-// ptrace(2), which no other process notices. What the thread was doing is interrupted and
-// begun again by the kernel itself, as after a stop and SIGCONT. That is so for some
-// calls only (signal(7)), and no others are interrupted.
+// ptrace(2), which no other process notices. That interrupts the thread's system
+// call, and the kernel begins the call again, as after a stop and SIGCONT. The kernel does
+// so with some calls only (signal(7)). Threads that are in others are not stopped.
 
-// waiter is the thread that has called connect(2).
+// waiter is the thread whose call began the connection, usually by connect(2).
 type waiter struct {
 	tid uint32
 	pid int // its process
-	fd  int // the socket, in the thread's table of descriptors; -1: it was another call
+	fd  int // the socket, in the thread's table of descriptors; -1: the call was not connect(2)
 }
 
 var (
@@ -39,8 +39,8 @@ var (
 	errGone     = errors.New("the program has given the connection up")
 )
 
-// mayMove checks that the thread still has the socket, and can be interrupted without a
-// trace. own is a descriptor of this process.
+// mayMove checks that the thread still has the socket, and that the program would not notice
+// an interruption. own is this process's descriptor of the socket.
 func (w waiter) mayMove(own int, cookie uint64) error {
 	th, err := openThread(w.tid)
 	if err != nil {
@@ -72,7 +72,8 @@ func (w waiter) mayMove(own int, cookie uint64) error {
 	return err
 }
 
-// inside tells whether the thread waits in connect(2), and not for a poller or elsewhere.
+// inside tells whether the thread is blocked in connect(2). If not, it may wait in poll(2) or
+// select(2), or run.
 // The error says why the thread cannot be interrupted, or the socket not be moved.
 func (w waiter) inside(own int) (bool, error) {
 	flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFL, 0)
@@ -126,8 +127,9 @@ func parseSyscall(text string) (nr int64, arg uint64, err error) {
 }
 
 // relocate makes the socket leave by another endpoint than the one that it is connecting
-// from. With again, it also begins to connect; else the program's own call does so. The
-// thread that waits for the socket is stopped meanwhile.
+// from. With again, it also begins to connect. Otherwise the program's own connect(2) does
+// so, which the kernel begins again. The thread that waits for the socket is stopped
+// meanwhile.
 func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 	if !a.waiting(fd) {
 		return errAnswered
@@ -137,7 +139,7 @@ func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 		return os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
 	}
 	device := placeOf(e).device
-	if before != device { // refused to those without rights if there is a device already
+	if before != device { // the kernel refuses this without CAP_NET_RAW if the socket has a device already
 		if err := unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device); err != nil {
 			return os.NewSyscallError("setsockopt SO_BINDTODEVICE", err)
 		}
@@ -154,7 +156,7 @@ func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 	if _, local, nameErr := localName(fd); err == nil && (nameErr != nil || local.Addr().Unmap() != e.Source) {
 		err = fmt.Errorf("the socket is not bound to %v: %w", e.Source, errors.Join(nameErr))
 	}
-	if err != nil { // as it was
+	if err != nil { // try to make it as it was
 		back := client.Endpoint{Source: a.source, Remote: a.dest}
 		err = errors.Join(err, unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, before), s.bind(back))
 	}

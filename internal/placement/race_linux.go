@@ -13,18 +13,18 @@ import (
 
 const (
 	// raceDelay is how long a connection waits for an answer before other networks are
-	// tried. By then the kernel has sent the SYN again, because on nearly every network
-	// an answer takes less (RFC 6298 section 2.1). client.Dialer waits for less time, as
+	// tried. On nearly every network an answer takes less: the kernel, too, sends the SYN
+	// again then (RFC 6298 section 2.1). client.Dialer waits for less time, as
 	// it knows the round-trip time of the network.
 	raceDelay = synRetransmission
 	// raceStep is the time between the beginnings of two attempts over other networks
 	// (RFC 8305 section 8).
 	raceStep = 250 * time.Millisecond
-	// maxRaces bounds the connections for which other networks are tried at once.
+	// maxRaces bounds the races that are under way at the same time.
 	maxRaces = 64
 )
 
-// others returns the endpoints at which an attempt could be made, too: those of the
+// others returns the endpoints from which the same destination could be tried over the
 // manager's other networks.
 func (a *attempt) others() (list []client.Endpoint) {
 	if len(a.offered) == 0 || !a.offered[0].Source.IsValid() {
@@ -107,8 +107,8 @@ func try(ctx context.Context, e client.Endpoint) error {
 	return c.Close()
 }
 
-// firstAnswer tries endpoints, each some time after the one before it, or once that has
-// failed. It returns the first one that answers, and how long that took.
+// firstAnswer tries endpoints in order. It begins the next one after step, or as soon as one
+// that is under way has failed. It returns the first one that answers, and how long that took.
 func firstAnswer(ctx context.Context, list []client.Endpoint, step time.Duration, try func(context.Context, client.Endpoint) error) (e client.Endpoint, took time.Duration, ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -145,8 +145,8 @@ func firstAnswer(ctx context.Context, list []client.Endpoint, step time.Duration
 	return e, 0, false
 }
 
-// move moves the program's socket to another network. own is a descriptor of the socket.
-// If that is not possible, the program's call goes on as it is.
+// move moves the program's socket to another network. own is this process's descriptor of
+// it. If the socket cannot be moved, the program's call goes on unchanged.
 func (f *follower) move(a *attempt, own int, e client.Endpoint) {
 	if f.tracer == nil || a.theirs.fd < 0 || a.multipath || a.bound {
 		return

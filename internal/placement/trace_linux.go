@@ -11,8 +11,8 @@ import (
 )
 
 // tracer stops threads of the programs for a moment (ptrace(2)). The zero value is ready
-// to use. It needs what copying descriptors needs, too: to be an ancestor, where Yama
-// asks for that, and that no debugger is there.
+// to use. As for copying descriptors, this process must be an ancestor where Yama asks for
+// that. In addition, no debugger may trace the thread.
 type tracer struct {
 	mu    sync.Mutex
 	stops map[int]chan unix.WaitStatus // by thread: what wait4(2) says
@@ -26,8 +26,8 @@ var errNotStopped = errors.New("the thread does not stop")
 // stopByTrace is PTRACE_EVENT_STOP (linux/ptrace.h).
 const stopByTrace = 128
 
-// saw takes what wait4(2) says about a thread. It returns false if that is not about a stop
-// by this tracer.
+// saw takes what wait4(2) says about a thread. It returns false unless the thread is one to
+// be held, and has stopped, for whatever reason.
 func (t *tracer) saw(tid int, ws unix.WaitStatus) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,8 +42,8 @@ func (t *tracer) saw(tid int, ws unix.WaitStatus) bool {
 	return true
 }
 
-// hold calls f while a thread is stopped. If a signal comes first, the thread gets the
-// signal and f is not called.
+// hold calls f while a thread is stopped. After an error before that, f is not called. A
+// signal that comes first is passed on to the thread.
 func (t *tracer) hold(tid uint32, f func() error) error {
 	c := make(chan unix.WaitStatus, 1)
 	t.mu.Lock()
@@ -65,8 +65,8 @@ func (t *tracer) hold(tid uint32, f func() error) error {
 	}()
 	done := make(chan error)
 	go func() {
-		// For ptrace(2), the tracer is a thread. This one ends with the goroutine, because
-		// it is not unlocked, and with it whatever it has not let go.
+		// For ptrace(2), the tracer is a thread. The goroutine never unlocks its thread, so
+		// the thread ends with it. The kernel then lets go whatever the thread still traces.
 		runtime.LockOSThread()
 		done <- stopFor(int(tid), c, f)
 	}()

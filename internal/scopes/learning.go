@@ -14,13 +14,15 @@ import (
 )
 
 const (
-	// maxOpen bounds the connections whose end is awaited. Those that began last are kept;
-	// nothing is learnt about others. Each takes some 250 bytes.
+	// maxOpen bounds the connections whose end is awaited. Beyond that, the oldest are
+	// dropped, and nothing is learnt about them. Each takes some 250 bytes.
 	maxOpen = 8192
 	// maxEarly bounds the connections that have ended and are not known to have begun. Most
-	// are connections of others; records come a little late.
+	// belong to programs of no scope. The rest are connections whose records come a little
+	// late.
 	maxEarly = 1024
-	// maxEnded bounds the connections that have ended and wait for Run.
+	// maxEnded bounds the connections that have ended and wait for Run. Further ones
+	// are dropped.
 	maxEnded = 4096
 )
 
@@ -55,8 +57,8 @@ func newLearning() learning {
 }
 
 // Ended tells that a TCP connection of this host has ended. cookie is that of its socket
-// (SO_COOKIE), bytes is how many bytes of data it has carried in both directions. Connections
-// of others than scopes may be told, too.
+// (SO_COOKIE), bytes is how many bytes of data it has carried in both directions. The
+// caller may also tell of connections that belong to no scope.
 func (e *Engine) Ended(cookie, bytes uint64) {
 	if !e.learns.Load() {
 		return
@@ -69,7 +71,8 @@ func (e *Engine) Ended(cookie, bytes uint64) {
 	e.wake()
 }
 
-// useLearning prepares to learn, if one of the scopes of a configuration does.
+// useLearning prepares to learn, if one of the scopes of a configuration does. Otherwise it
+// forgets the connections that were awaited.
 func (e *Engine) useLearning(scopes []config.Scope) {
 	on := slices.ContainsFunc(scopes, func(s config.Scope) bool { return s.Learning })
 	if e.learns.Store(on); !on {
@@ -86,8 +89,8 @@ func (e *Engine) useLearning(scopes []config.Scope) {
 	}
 }
 
-// learns tells whether it matters how much connections carry. If their category is stated, it
-// does not.
+// learns tells whether to learn how much connections carry. They must be TCP, of a scope
+// that learns, and without a stated category.
 func (s *scope) learns(k hook.Key) bool {
 	if !s.Learning || k.Protocol != hook.TCP {
 		return false
@@ -112,7 +115,8 @@ func (e *Engine) typical(s *scope, k hook.Key) intent.Set {
 	return e.learning.habits.Typical(s.dest(k))
 }
 
-// await notes a connection about which something is to be learnt when it has ended.
+// await notes a connection, to learn from its end. If the end was told first, await learns
+// at once.
 func (e *Engine) await(s *scope, r *hook.Event) {
 	// Of Multipath TCP only the first subflow is seen.
 	if r.Kind != hook.Refuse && !r.Multipath && s.learns(r.Key) {
@@ -124,8 +128,8 @@ func (e *Engine) await(s *scope, r *hook.Event) {
 	}
 }
 
-// learn notes what connections have carried, and asks about their destinations again if
-// something else is to be expected of these now.
+// learn notes what connections have carried. If other intents are to be expected of a
+// destination by that, learn asks for a new decision about it.
 func (e *Engine) learn(list []ended) {
 	for i := range list {
 		o, ok := e.learning.open.Peek(list[i].cookie)
@@ -146,7 +150,8 @@ func (e *Engine) learn(list []ended) {
 	}
 }
 
-// similar tells whether decisions by two sets of learnt intents will hardly differ.
+// similar tells whether two sets of learnt intents have the same category, and sizes within
+// a factor of two. Decisions by them will hardly differ.
 func similar(a, b intent.Set) bool {
 	ca, _ := a.Category()
 	cb, _ := b.Category()
@@ -155,7 +160,7 @@ func similar(a, b intent.Set) bool {
 	return ca == cb && sized == also && na/2 <= nb && nb/2 <= na
 }
 
-// saveLearnt saves what was learnt from time to time, until ctx ends.
+// saveLearnt saves, from time to time, what was learnt, until ctx ends.
 func (e *Engine) saveLearnt(ctx context.Context) {
 	tick := time.NewTicker(habits.SaveEvery)
 	defer tick.Stop()

@@ -9,7 +9,8 @@ import (
 )
 
 // Measured compares the bytes that have come with those expected, for each prefix that
-// an earlier decision was about.
+// an earlier decision was about. It also learns the round-trip time of the connections
+// there are.
 func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	for _, q := range prefixes {
 		l, ok := p.links.Get(q.ID)
@@ -22,8 +23,8 @@ func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	}
 }
 
-// Ended learns from a finished transfer. A report counts only in decisions for the user
-// who has made it.
+// Ended learns from a finished transfer. What a user's transfer teaches is used in decisions
+// for the same user only.
 func (p *Policy) Ended(t *policy.Transfer) {
 	if t.Prefix == nil {
 		return
@@ -59,7 +60,8 @@ func (p *Policy) Ended(t *policy.Transfer) {
 	user.account.settle(t.Duration, x.alone, x.risk)
 }
 
-// rtt returns the round-trip time of a finished transfer.
+// rtt returns the round-trip time of a finished transfer, or the link's if the transfer has
+// none.
 func (l *link) rtt(t *policy.Transfer) time.Duration {
 	if t.RTT > 0 {
 		return t.RTT
@@ -109,8 +111,8 @@ func (l *link) take(token uint64) (transfer, bool) {
 	return transfer{}, false
 }
 
-// hear learns the least round-trip time of a connection. It is the present one of the
-// link, and includes the queues that other programs fill.
+// hear brings the link's present round-trip time closer to rtt, the least of a connection.
+// That time includes the queues that other programs fill.
 func (l *link) hear(rtt time.Duration, alone bool) {
 	if rtt <= 0 {
 		return
@@ -118,7 +120,7 @@ func (l *link) hear(rtt time.Duration, alone bool) {
 	if l.present == 0 {
 		l.present = rtt
 	}
-	// Other transfers of ours have made the round-trip time longer.
+	// Other transfers of ours may have made this round-trip time longer.
 	if rtt > l.present && !alone {
 		return
 	}
@@ -192,12 +194,12 @@ const (
 	usual = 0.7
 )
 
-// correct learns by how much longer than predicted transfers take. The part that the
-// capacity explains, as it is known by now, is left out.
+// correct learns by what factor transfers take longer than predicted. It leaves out what
+// the capacity explains that is known by now.
 func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 	over := x.over
 	if over == 0 {
-		over = end // the transfer has ended before its predicted end
+		over = end // the transfer was quicker than predicted
 		if t.Partial {
 			return
 		}
@@ -215,7 +217,7 @@ func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 	if t.Partial && error < l.error {
 		return
 	}
-	// For transfers of some milliseconds, a few milliseconds more mean little.
+	// Up to a tenth of a second more weighs less, because it may be chance.
 	weight := 0.3
 	if t.Duration-time.Duration(expected*float64(time.Second)) > 100*time.Millisecond {
 		weight = 0.5

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// leastPause is for how long nothing must have come before what came counts as all. A
-	// sender that has lost packets is silent for less: its time-out is the round-trip time
-	// and 200 ms, and twice that the second time. pauseTrips is the same in round trips, for
-	// networks on which these are long, and mostPause bounds that.
+	// A burst is over if nothing comes for leastPause. A sender that has lost packets is
+	// silent for less: its time-out is the round-trip time and 200 ms, and twice that the
+	// second time. Where round trips are long, the pause is pauseTrips round trips, but at
+	// most mostPause.
 	leastPause = time.Second
 	pauseTrips = 4
 	mostPause  = 10 * time.Second
@@ -23,26 +23,26 @@ const (
 	// A connection that fills its network is hardly ever silent, apart from losses. One that
 	// is still at many passes waits for its program or for its server. stillTrips is the
 	// silence from which it counts as still, in round trips, and leastStill bounds that from
-	// below. Packets of a slow network are apart as well: stillPackets times their mean
-	// distance is no stillness, as far as mostStill.
+	// below. On a slow network the packets themselves are apart: a silence of up to
+	// stillPackets times their mean distance, but of mostStill at most, does not count.
 	stillTrips   = 2
 	leastStill   = 50 * time.Millisecond
 	stillPackets = 3
 	mostStill    = 200 * time.Millisecond
 	packet       = 1448 // bytes of data in a full one
 	// enoughPasses is the number of passes from which a connection can count as one that
-	// waits, and stillShare the share of these at which it was still: one in so many.
+	// waits. It does if it was still at more than one of stillShare passes.
 	enoughPasses = 4
 	stillShare   = 4
 
-	// doubtShare is how many times the doubt about its duration a transfer must have taken.
+	// A transfer counts only if it took at least doubtShare times the doubt about its duration.
 	// At ten passes a second, this is a fifth of a second where the connection ends between
 	// two passes. Shorter ones would teach nothing but the length of passes.
 	doubtShare = 4
 )
 
 // Transfer is what a connection has brought from its decision until its first pause, as the
-// kernel counts. Its client reports nothing of the kind.
+// kernel counts. It is for connections whose clients report no transfers.
 type Transfer struct {
 	ID uuid.UUID // of the decision
 	mam.Measurement
@@ -53,20 +53,22 @@ type flow struct {
 	asked  time.Time
 	latest pathstat.Connection // with the figures of the latest pass that found the connection
 	fresh  bool                // latest is of the present pass, or came after the one before
-	final  bool                // the kernel has told latest when the connection ended, after the pass before
+	final  bool                // latest is the kernel's last word: the connection has ended since the pass before
 
-	listed time.Time // the first pass that found it
+	listed time.Time // end of the first pass with figures of it
 	bytes  uint64    // received up to last
 	last   time.Time // when the last byte came, give or take doubt
 	doubt  time.Duration
-	// passes is the number of passes that found it. It was still at so many of them: before
-	// something more came, and since the last byte.
+	// passes counts the passes since the first byte came. The connection was silent at still
+	// of these, and brought more later; lately are those at which it was silent since the
+	// last byte.
 	passes, still, lately int
 }
 
 // flowOf begins to follow the connection of a decision. It returns nil if there is nothing
-// to learn from it: the client reports by itself, the policy has not chosen a network, the
-// connection may use several, or its sender goes at the pace of a stream.
+// to learn from it: the client reports by itself, the application has bound the
+// socket, the policy has not chosen a network, the connection may use several, or its sender
+// goes at the pace of a stream.
 func flowOf(rec *mam.Record) *flow {
 	category, _ := rec.Intents.Category()
 	_, streams := rec.Intents.Bitrate()
@@ -105,11 +107,11 @@ func (f *flow) step(now, before time.Time) (over bool) {
 	if s.Received == 0 {
 		return now.Sub(f.listed) >= pause
 	}
-	// In a last word, the peer's FIN may count as a byte.
+	// In the figures that the kernel gives at the end, the peer's FIN may count as a byte.
 	if fin := f.final && f.bytes > 0 && s.Received == f.bytes+1; s.Received > f.bytes && !fin {
 		f.still += f.lately
 		f.bytes, f.lately = s.Received, 0
-		if f.final { // nobody tells when it ended, but that was between the two passes
+		if f.final { // it ended between the pass before and this one; nobody tells when
 			if before.Before(f.asked) {
 				before = f.asked
 			}
@@ -130,8 +132,8 @@ func (f *flow) stillness(now time.Time) time.Duration {
 	return max(leastStill, stillTrips*f.latest.RTT, min(stillPackets*apart, mostStill))
 }
 
-// waited tells whether program or server have made the burst last longer than the network
-// has.
+// waited tells whether the program or the server, and not the network, has made the burst
+// slow.
 func (f *flow) waited() bool {
 	n := f.passes - f.lately
 	return n >= enoughPasses && f.still*stillShare > n
@@ -173,9 +175,9 @@ func (c *Census) Ended(over policy.PrefixID, s *pathstat.Connection) {
 	k.gone = true
 }
 
-// partLocked appends what a connection has brought that has ended. If its last figures may
-// still come, because it has ended between the kernel's message and its list, it waits for
-// them until the end of the next pass.
+// partLocked appends what an ended connection has brought. Its last figures may still come,
+// if it has ended while the pass was reading. The connection then waits for them until the
+// end of the next pass.
 func (c *Census) partLocked(list []Transfer, k *connection, now time.Time) []Transfer {
 	if k.flow != nil && !k.flow.fresh && !k.gone && k.cookie != 0 {
 		c.parting[k.cookie] = k
@@ -184,8 +186,9 @@ func (c *Census) partLocked(list []Transfer, k *connection, now time.Time) []Tra
 	return c.measureLocked(list, k, now, true)
 }
 
-// measureLocked lets the flows take the figures of the pass that ends, and appends those
-// whose first burst is over. Those of connections that have ended are over in any case.
+// measureLocked lets the flow of k take the figures of the pass that ends. If its first
+// burst is over, measureLocked appends what that has brought, unless nothing can be learnt
+// from it. With ended, the burst is over in any case.
 func (c *Census) measureLocked(list []Transfer, k *connection, now time.Time, ended bool) []Transfer {
 	if k.flow == nil {
 		return list

@@ -2,8 +2,8 @@ package pathstat
 
 import "time"
 
-// DefaultMaxInterval is the time between passes while nothing happens. After half a minute
-// of that it becomes four times as long.
+// DefaultMaxInterval is the longest time between passes while nothing happens. After
+// restPasses at that pace it is restFactor times as long.
 const DefaultMaxInterval = time.Second
 
 const (
@@ -15,17 +15,18 @@ const (
 	// down.
 	quietPasses = 10
 	// restPasses is the number of further quiet passes, at the maximum, after which the
-	// sampler rests: the maximum is then restFactor times as long. Most hosts are idle most
-	// of the time, and each pass wakes a processor.
+	// sampler rests: the maximum is then restFactor times as long, unless the interval is
+	// the maximum anyway. Most hosts are idle most of the time, and each pass wakes a
+	// processor.
 	restPasses = 30
 	restFactor = 4
-	// unused is how long nobody must have asked for the figures before a busy host, too, is
-	// measured at the maximum only.
+	// If nobody asks for the figures for this long, a busy host, too, is measured at the
+	// maximum interval only, and reading connections takes less (unusedCPU).
 	unused = 30 * time.Second
 )
 
-// DefaultCPU is the share of one processor that reading connections may take. Up to some
-// seven hundred connections, which is more than most hosts have, that allows for a dump in
+// DefaultCPU is the share of one processor that reading connections may take. With up to
+// some 700 connections, which is more than most hosts have, this share allows a dump in
 // each pass.
 const DefaultCPU = 0.01
 
@@ -33,7 +34,8 @@ const (
 	// doubtCPU is the share while a network may be silent. It is more, because somebody
 	// waits for the answer then, and because that does not last.
 	doubtCPU = 0.04
-	// unusedCPU is the part of the share while nobody asks for the figures.
+	// Only this part of the share is used while nobody asks for the figures and no network
+	// is in doubt.
 	unusedCPU = 0.5
 	// maxDump is the greatest time between two dumps. Figures that are older say nothing.
 	maxDump = 30 * time.Second
@@ -72,10 +74,11 @@ func (b *budget) spent(now, cost time.Duration) { b.last, b.cost, b.never = now,
 // no connection of a managed prefix has appeared, vanished, sent or received a segment
 // since the last pass, and no managed link carried more than quietRate. After
 // quietPasses of them each further one doubles the interval, up to the maximum. After
-// restPasses at the maximum the interval is restFactor times the maximum. Three
-// events return to the configured interval at once: a pass that is not quiet, a change
-// of prefixes, and Sampler.Wake. If the latter two have not happened for the time of unused,
-// a pass that is not quiet returns to the maximum.
+// restPasses at the maximum the interval is restFactor times the maximum.
+//
+// A change of prefixes and Sampler.Wake return to the configured interval at once. A pass
+// that is not quiet does so only if one of these has happened within the time of unused;
+// otherwise it returns to the maximum.
 type pace struct {
 	base, max time.Duration
 	current   time.Duration

@@ -29,8 +29,8 @@ type Scopes struct {
 	// too many at once.
 	Unseen       uint64 `json:"unseen"`
 	Groups       int    `json:"groups"`       // number of control groups below Root
-	Destinations int    `json:"destinations"` // number of those that were decided on by themselves
-	Aside        int    `json:"aside"`        // number of prefixes with routes of their own, decided on before they are placed
+	Destinations int    `json:"destinations"` // number of destinations with a decision of their own
+	Aside        int    `json:"aside"`        // number of prefixes with routes of their own, to which nothing is placed without a decision
 }
 
 // Scope is one scope.
@@ -45,18 +45,18 @@ type Scope struct {
 	Intents  Intents  `json:"intents"`
 	// Selection is which networks the scope permits and prefers; null: it does not say.
 	Selection *string `json:"selection"`
-	// Groups are the control groups that are in the scope, or some users or commands of which
-	// are.
+	// Groups are the control groups all or some of whose processes belong to the scope.
 	Groups []string      `json:"groups"`
 	Usual  []ScopeAnswer `json:"usual"` // what is done with connections to most destinations
-	// Variants are about connections for which rules of the scope state other intents.
+	// Variants are about connections for which rules of the scope, or well-known ports, state
+	// other intents.
 	Variants []ScopeVariant `json:"variants"`
 	Learning bool           `json:"learning"` // intents are learnt by destination
 	// Learnt is the number of destinations for which the choice rests on what earlier
 	// connections have carried. A destination counts once for each user.
 	Learnt int `json:"learnt"`
-	// These count since the daemon's start. Failed are those of Left and Refused that could
-	// not be bound to the network that was chosen.
+	// These count the scope's connections since the daemon's start. Failed are those of Left
+	// and Refused that could not be bound to the network that was chosen.
 	Placed  uint64 `json:"placed"`
 	Left    uint64 `json:"left"` // left to the kernel's own choice
 	Refused uint64 `json:"refused"`

@@ -27,7 +27,8 @@ type replayed struct {
 // decisions.
 const maxTokens = 4096
 
-// remember notes that d took the place of was, a decision of the policy of that name.
+// remember notes that d took the place of a recorded decision, which the policy of that
+// name had made.
 func (t *tokens) remember(was *policy.Decision, name string, d *policy.Decision) {
 	if was.Token == 0 || d.Token == 0 || d.Prefix == nil {
 		return
@@ -38,23 +39,23 @@ func (t *tokens) remember(was *policy.Decision, name string, d *policy.Decision)
 	t.recent[recorded{name, was.Token}] = replayed{d.Token, d.Prefix.ID, was.Prefix != nil && was.Prefix.ID == d.Prefix.ID}
 }
 
-// find returns the token of the decision that took the place of a recorded one, if the
-// transfer would have gone over this prefix by it as well. That is so if it chose this
-// prefix. It is also so if it chose what was recorded: this prefix then won the race, or
-// the chosen one failed.
+// find returns the token of the decision that took the place of a recorded one. It returns
+// 0 unless the transfer would have gone over the prefix over after the new decision, too.
+// That is so if the new decision chose over, or the prefix that the recorded one chose: over
+// then won the race, or the chosen prefix failed.
 func (t *tokens) find(name string, token uint64, over *policy.Prefix) uint64 {
 	r, ok := t.recent[recorded{name, token}]
 	if !ok {
 		r, ok = t.older[recorded{name, token}]
 	}
 	if !ok || over == nil || !r.same && r.prefix != over.ID {
-		return 0 // nobody knows how the transfer would have gone elsewhere
+		return 0 // the decision is forgotten, or the transfer would have gone elsewhere
 	}
 	return r.token
 }
 
-// tell tells a policy that learns of a transfer. The policy of that name had decided about
-// it.
+// tell tells the subject's policy of a recorded transfer, if that policy is an Observer.
+// name is the policy that made the recorded decision.
 func (s *Subject) tell(name string, t *policy.Transfer) (err error) {
 	o, ok := s.policy.(policy.Observer)
 	if !ok || s.remake != nil { // before the first request the policy is not made yet

@@ -2,7 +2,8 @@
 // that exist already. It also tells who is at the other end of a connection.
 //
 // A socket at which nobody answers is replaced. A socket that a live process serves,
-// and anything that is not a socket, is left alone. At the end the package removes
+// and anything that is not a socket, is left alone, and so is a socket of which it cannot be
+// told whether anybody serves it. At the end the package removes
 // only what it has created. Callers serve the connections.
 package unixsocket
 
@@ -45,13 +46,14 @@ func (e *NotSocketError) Error() string {
 	return fmt.Sprintf("%s: there is something else than a socket (%v); it is left alone", e.Path, e.Mode)
 }
 
-// dialTimeout bounds the question whether somebody serves an existing socket. The
+// dialTimeout bounds how long an attempt to connect may take, which shows whether somebody
+// serves an existing socket. The
 // kernel answers for a live server at once, whatever the server is doing, unless its
 // queue is full.
 const dialTimeout = time.Second
 
 // Listener is a listening Unix stream socket. Close removes its path, unless the path
-// belongs to somebody else by then.
+// belongs to somebody else by then, or the socket was adopted.
 type Listener struct {
 	*net.UnixListener
 	path     string
@@ -133,10 +135,11 @@ func trustDir(dir string) error {
 	return nil
 }
 
-// lock keeps two daemons that start at the same time from replacing each other's socket.
-// It locks a file beside the socket, which nobody else can open, and which unlock removes.
-// Whoever can open a file, or a directory, can lock it for ever (flock(2)). In a shared
-// directory such as /tmp anybody could make that file, so lock takes none there.
+// lock keeps two daemons that start at the same time from replacing each other's socket,
+// where it can. It locks a file beside the socket, which unlock removes. Whoever can open a
+// file, or a directory, can lock it for ever (flock(2)). So only this user can open the file,
+// and lock does nothing in a directory that is another user's or where others can write, such
+// as /tmp, where anybody could make that file. After an error it locks nothing either.
 func lock(path string) (unlock func()) {
 	none := func() {}
 	var st unix.Stat_t
@@ -174,8 +177,9 @@ func flock(f *os.File) error {
 }
 
 // Check tells why Listen would refuse path. The error is an *InUseError or a
-// *NotSocketError if path is taken. It is nil if there is nothing, or a socket that
-// nobody serves; Listen replaces that.
+// *NotSocketError if path is taken. Check returns nil if path is free, or
+// if nobody serves the socket there, which Listen then replaces. Other errors mean that this
+// cannot be told.
 func Check(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -213,8 +217,9 @@ func clear(path string) error {
 }
 
 // Close stops listening, and removes the path if it still belongs to this socket. An
-// inode number is not enough to tell, because a successor's socket may have got the
-// same number. So Close leaves the path alone if somebody still answers there.
+// inode number is not enough to tell: once the file of this socket is removed, the socket of
+// a successor may get the same number. So Close leaves the path alone if somebody still
+// answers there.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		if err := l.UnixListener.Close(); !errors.Is(err, net.ErrClosed) {

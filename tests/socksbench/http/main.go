@@ -1,6 +1,7 @@
-// Http measures muacsocksd as a proxy for plain HTTP with small answers. It compares it
-// with tinyproxy and squid, if these are installed, in one run. The client is
-// ApacheBench (ab). The flag --also adds another build of muacsocksd.
+// Http measures muacsocksd as a proxy for plain HTTP with small answers. It compares
+// muacsocksd with tinyproxy and squid, if these are installed, with the least relay, and
+// with no proxy, all in one run. ApacheBench (ab) measures the rates, and a client of its
+// own the time to the first byte. The flag --also adds another build of muacsocksd.
 package main
 
 import (
@@ -30,8 +31,8 @@ type proxy struct {
 	command func(dir, port string) ([]string, error)
 	addr    string
 	pid     int // 0: no process
-	// forgets tells that the program's threads end with their connections, so that the
-	// kernel no longer tells how often they were switched.
+	// forgets tells that the program ends each thread with its connection. The kernel's
+	// count of its context switches is then lost.
 	forgets bool
 }
 
@@ -210,7 +211,8 @@ func measure(ctx context.Context, ab string, args []string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// result is what was measured of a program in one way, by round.
+// result is what was measured of a program in one way: its rate in each round, and the
+// sums of requests and usage over all rounds.
 type result struct {
 	rates    []float64 // requests a second
 	requests int
@@ -253,6 +255,6 @@ func report(list []*proxy, ways [][]string, results map[string]*result) error {
 			_, _ = fmt.Fprintf(tw, "%s\t%s\t%.0f\t%.2f\t%s\t%s\n", options, p.name, median(r.rates), median(ratios), processor, switches)
 		}
 	}
-	_, _ = fmt.Fprintln(tw, "RATIO is "+list[0].name+"'s rate divided by the line's. CPU and SWITCHES are processor time and\ncontext switches of the proxy for each request.")
+	_, _ = fmt.Fprintln(tw, "RATIO is the median, over the rounds, of "+list[0].name+"'s rate divided by the line's. CPU and SWITCHES are processor time and\ncontext switches of the proxy for each request.")
 	return tw.Flush()
 }
