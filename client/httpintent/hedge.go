@@ -3,7 +3,6 @@ package httpintent
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -241,29 +240,8 @@ func (h *hedging) finish(a *answer) *http.Response {
 		end()
 		return a.resp
 	}
-	a.resp.Body = &hedgedBody{a.resp.Body, end}
+	a.resp.Body = &endedBody{a.resp.Body, end}
 	return a.resp
 }
 
 func (h *hedging) end() { endAll(h.cancels, h.answers, h.running) }
-
-// hedgedBody is the body of a response. When it ends or is closed, the context of its request
-// ends.
-type hedgedBody struct {
-	io.ReadCloser
-	end context.CancelFunc
-}
-
-func (b *hedgedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.end()
-	}
-	return n, err
-}
-
-func (b *hedgedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.end()
-	return err
-}

@@ -297,10 +297,19 @@ const defaultAnswerPatience = 3 * time.Second
 
 func (t *Transport) answerPatience() time.Duration { return cmp.Or(t.patience, defaultAnswerPatience) }
 
-// endedBody is the body of a response. When it is closed, the context of its request ends.
+// endedBody is the body of a response. When it ends or is closed, the context of its request
+// ends.
 type endedBody struct {
 	io.ReadCloser
 	end context.CancelFunc
+}
+
+func (b *endedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.end()
+	}
+	return n, err
 }
 
 func (b *endedBody) Close() error {
