@@ -82,7 +82,7 @@ func BenchmarkPass(b *testing.B) {
 func benchPasses(b *testing.B, s *Sampler, id policy.PrefixID, want int) {
 	b.Helper()
 	pass := func() {
-		s.budget.never = true
+		s.budget.cost = 0
 		s.pass(Now(), DefaultInterval)
 	}
 	for range 3 {

@@ -46,8 +46,7 @@ const (
 type budget struct {
 	share float64
 	last  time.Duration // Instant.Up of the latest dump
-	cost  time.Duration // processor time that it took
-	never bool          // there is no latest dump
+	cost  time.Duration // processor time that it took; 0: the next one may come at any time
 }
 
 // allows tells whether a dump may come now. doubt says that a network may be silent, and
@@ -64,11 +63,11 @@ func (b *budget) allows(now time.Duration, doubt bool, idle time.Duration) bool 
 	if w := float64(b.cost) / share; w < float64(maxDump) {
 		wait = time.Duration(w)
 	}
-	return b.never || now-b.last >= wait
+	return now-b.last >= wait
 }
 
 // spent notes a dump.
-func (b *budget) spent(now, cost time.Duration) { b.last, b.cost, b.never = now, cost, false }
+func (b *budget) spent(now, cost time.Duration) { b.last, b.cost = now, cost }
 
 // pace is the rule by which the sampler slows down. A pass is quiet if two things hold:
 // no connection of a managed prefix has appeared, vanished, sent or received a segment

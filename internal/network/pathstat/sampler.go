@@ -176,7 +176,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		links:      newLinkReader(),
 		wireless:   newWifiReader(o.Clock),
 		threadTime: threadTime,
-		budget:     budget{share: o.CPU, never: true},
+		budget:     budget{share: o.CPU},
 		pace:       newPace(o.Interval, o.MaxInterval),
 		state:      newState(o.Interval, o.MaxDestinations, o.Watcher, o.Memory),
 		failed:     map[string]bool{},
@@ -301,7 +301,7 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	changed := false
 	if wanted := s.wanted.Load(); wanted != st.source {
 		st.set(now, wanted)
-		s.budget.never = true
+		s.budget.cost = 0
 		changed = true
 	}
 	if f := s.forgetting.Swap(nil); f != nil {
