@@ -177,9 +177,8 @@ func flock(f *os.File) error {
 }
 
 // Check tells why Listen would refuse path. The error is an *InUseError or a
-// *NotSocketError if path is taken. Check returns nil if path is free, or
-// if nobody serves the socket there, which Listen then replaces. Other errors mean that this
-// cannot be told.
+// *NotSocketError if path is taken. Check returns nil if path is free, or if nobody serves the
+// socket there, which Listen then replaces. Other errors mean that this cannot be told.
 func Check(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
