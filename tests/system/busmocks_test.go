@@ -2,11 +2,11 @@ package system
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/godbus/dbus/v5/prop"
+
+	"github.com/socket-intents/mamma/internal/testing/busbed"
 )
 
 // busConn connects to the host's bus until the test ends.
@@ -24,34 +24,14 @@ func (d *desktop) busConn() *dbus.Conn {
 type busMock struct {
 	t     *testing.T
 	conn  *dbus.Conn
-	props map[string]*prop.Properties // by path
+	props map[string]*busbed.Properties // by path
 }
 
-// busObjects are properties by path and interface, separated by a blank, and then by name.
-type busObjects map[string]map[string]any
-
 // serve puts objects on the bus under a name. Changes of properties are signalled.
-func (d *desktop) serve(name string, o busObjects) *busMock {
+func (d *desktop) serve(name string, o busbed.Objects) *busMock {
 	d.t.Helper()
-	m := &busMock{d.t, d.busConn(), map[string]*prop.Properties{}}
-	byPath := map[string]prop.Map{}
-	for key, values := range o {
-		path, iface, _ := strings.Cut(key, " ")
-		if byPath[path] == nil {
-			byPath[path] = prop.Map{}
-		}
-		byPath[path][iface] = map[string]*prop.Prop{}
-		for n, v := range values {
-			byPath[path][iface][n] = &prop.Prop{Value: v, Emit: prop.EmitTrue}
-		}
-	}
-	for path, all := range byPath {
-		p, err := prop.Export(m.conn, dbus.ObjectPath(path), all)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		m.props[path] = p
-	}
+	conn := d.busConn()
+	m := &busMock{d.t, conn, busbed.Export(d.t, conn, o)}
 	m.own(name)
 	return m
 }
@@ -66,7 +46,7 @@ func (m *busMock) own(name string) {
 
 func (m *busMock) set(path, iface, name string, v any) {
 	m.t.Helper()
-	m.props[path].SetMust(iface, name, v)
+	m.props[path].Change(m.t, iface, name, v)
 }
 
 // authority answers services that ask polkit whether a caller may do something. The answer
@@ -95,11 +75,9 @@ func (d *desktop) permitAll() {
 	if err := c.Export(authority{}, path, name+".Authority"); err != nil {
 		d.t.Fatal(err)
 	}
-	if _, err := prop.Export(c, path, prop.Map{name + ".Authority": {
-		"BackendName": {Value: "test"}, "BackendVersion": {Value: "0"}, "BackendFeatures": {Value: uint32(0)},
-	}}); err != nil {
-		d.t.Fatal(err)
-	}
+	busbed.Export(d.t, c, busbed.Objects{path + " " + name + ".Authority": {
+		"BackendName": "test", "BackendVersion": "0", "BackendFeatures": uint32(0),
+	}})
 	if _, err := c.RequestName(name, 0); err != nil {
 		d.t.Fatal(err)
 	}
@@ -116,8 +94,8 @@ const (
 )
 
 // nmObjects makes a NetworkManager with active devices.
-func nmObjects(devices ...map[string]any) busObjects {
-	o, paths := busObjects{}, []dbus.ObjectPath{}
+func nmObjects(devices ...map[string]any) busbed.Objects {
+	o, paths := busbed.Objects{}, []dbus.ObjectPath{}
 	for i, device := range devices {
 		path := fmt.Sprintf("%s/Devices/%d", nmPath, i)
 		paths = append(paths, dbus.ObjectPath(path))

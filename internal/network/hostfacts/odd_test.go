@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/godbus/dbus/v5/prop"
+
+	"github.com/socket-intents/mamma/internal/testing/busbed"
 )
 
 // stuck is an object that answers some questions not before it is let go.
 type stuck struct {
-	p     *prop.Properties
+	p     *busbed.Properties
 	stuck atomic.Bool
 	asked chan struct{} // has a value for each question
 	free  chan struct{} // closed at the end
@@ -166,7 +167,7 @@ func TestFloodOfAll(t *testing.T) {
 
 // questions counts how often properties are read.
 type questions struct {
-	p *prop.Properties
+	p *busbed.Properties
 	n *atomic.Int64
 }
 

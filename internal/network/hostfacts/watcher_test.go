@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/godbus/dbus/v5/prop"
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/process/systembus"
@@ -34,33 +33,17 @@ func startBus(t *testing.T) *testBus {
 
 // mock is a scripted service on a bus.
 type mock struct {
+	t     *testing.T
 	conn  *dbus.Conn
-	props map[string]*prop.Properties
-	asked atomic.Int64 // how often the manager's properties were read
+	props map[string]*busbed.Properties // by path
+	asked atomic.Int64                  // how often the manager's properties were read
 }
 
 // serve puts objects on the bus under a name.
 func (b *testBus) serve(t *testing.T, name string, o objects) *mock {
 	t.Helper()
-	m := &mock{conn: b.Connect(t), props: map[string]*prop.Properties{}}
-	byPath := map[string]prop.Map{}
-	for key, values := range o {
-		path, iface, _ := strings.Cut(key, " ")
-		if byPath[path] == nil {
-			byPath[path] = prop.Map{}
-		}
-		byPath[path][iface] = map[string]*prop.Prop{}
-		for n, v := range values {
-			byPath[path][iface][n] = &prop.Prop{Value: v, Emit: prop.EmitTrue}
-		}
-	}
-	for path, all := range byPath {
-		p, err := prop.Export(m.conn, dbus.ObjectPath(path), all)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.props[path] = p
-	}
+	conn := b.Connect(t)
+	m := &mock{t: t, conn: conn, props: busbed.Export(t, conn, busbed.Objects(o))}
 	if name == nmName {
 		if err := m.conn.Export(counted{m, m.props[nmPath]}, nmPath, busName+".Properties"); err != nil {
 			t.Fatal(err)
@@ -76,7 +59,7 @@ func (b *testBus) serve(t *testing.T, name string, o objects) *mock {
 // counted counts the questions.
 type counted struct {
 	m *mock
-	p *prop.Properties
+	p *busbed.Properties
 }
 
 func (c counted) GetAll(iface string) (map[string]dbus.Variant, *dbus.Error) {
@@ -84,7 +67,10 @@ func (c counted) GetAll(iface string) (map[string]dbus.Variant, *dbus.Error) {
 	return c.p.GetAll(iface)
 }
 
-func (m *mock) set(path, iface, name string, v any) { m.props[path].SetMust(iface, name, v) }
+func (m *mock) set(path, iface, name string, v any) {
+	m.t.Helper()
+	m.props[path].Change(m.t, iface, name, v)
+}
 
 // run runs a Watcher until the test ends.
 func run(t *testing.T, path string) *Watcher {
@@ -225,7 +211,7 @@ func TestResolvedIsFollowed(t *testing.T) {
 	await(t, w, "a server", func(f *Facts) bool { return len(f.DNS(3).Servers) == 1 && f.DNS(3).DefaultRoute })
 	resolved.set(resolvedPath, resolvedManager, "DNSEx", []entry{{3, 2, []byte{192, 0, 2, 1}, 0, ""}, {3, 2, []byte{192, 0, 2, 2}, 5353, ""}})
 	await(t, w, "another one", func(f *Facts) bool { return len(f.DNS(3).Servers) == 2 && f.DNS(3).Servers[1].Port() == 5353 })
-	resolved.props[resolvedPath].SetMust(resolvedManager, "Domains", []domain{{3, "corp.example", true}})
+	resolved.set(resolvedPath, resolvedManager, "Domains", []domain{{3, "corp.example", true}})
 	w.LinksChanged()
 	await(t, w, "a domain", func(f *Facts) bool { return len(f.DNS(3).Domains) == 1 })
 	_ = resolved.conn.Close()
