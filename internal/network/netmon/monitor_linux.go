@@ -312,18 +312,22 @@ func (m *Monitor) listen(ctx context.Context) error {
 		parts := everything
 		switch {
 		case err == nil:
-			told, down := false, false
+			told := false
+			var ended []endedLink
 			parts = 0
 			for i := range messages {
 				p, changes := m.partOf(messages[i].Header.Type, messages[i].Data)
 				parts |= p
 				told = told || changes
-				down = down || linkDown(messages[i].Header.Type, messages[i].Data)
+				if l, down := linkDown(messages[i].Header.Type, messages[i].Data); down {
+					ended = append(ended, l)
+				}
 			}
 			if !told {
 				continue
 			}
-			if down {
+			if len(ended) > 0 {
+				m.withdraw(ended)
 				m.wake(parts)
 				notify(m.hurry)
 				continue
@@ -372,18 +376,38 @@ func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 }
 
 // linkDown tells whether a message (struct ifinfomsg) says that a link no longer
-// carries anything. Messages of other families are about ports of a bridge, and do not
-// count.
-func linkDown(kind uint16, b []byte) bool {
-	const length, flags = 16, 8
-	switch {
-	case kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK, len(b) < length || b[0] != unix.AF_UNSPEC:
-		return false
-	case kind == unix.RTM_DELLINK:
-		return true
+// carries anything, and which. Messages of other families are about ports of a bridge,
+// and do not count.
+func linkDown(kind uint16, b []byte) (l endedLink, down bool) {
+	const length, index, flags = 16, 4, 8
+	if kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK || len(b) < length || b[0] != unix.AF_UNSPEC {
+		return l, false
+	}
+	l.index = int(int32(binary.NativeEndian.Uint32(b[index:]))) //nolint:gosec // the kernel's int
+	if kind == unix.RTM_DELLINK {
+		return l, true
 	}
 	const both = unix.IFF_UP | unix.IFF_RUNNING
-	return binary.NativeEndian.Uint32(b[flags:])&both != both
+	set := binary.NativeEndian.Uint32(b[flags:])
+	l.up = set&unix.IFF_UP != 0
+	return l, set&both != both
+}
+
+// withdraw publishes a snapshot in which the links carry nothing, before anything is read.
+// Reading takes milliseconds, in which requests would still be sent to a dead network.
+// What was read meanwhile may replace this snapshot; what is read next does in any case.
+func (m *Monitor) withdraw(ended []endedLink) {
+	for {
+		old := m.current.Load()
+		s := old.without(ended)
+		if s == old {
+			return
+		}
+		if m.current.CompareAndSwap(old, s) {
+			m.tell()
+			return
+		}
+	}
 }
 
 // router tells whether a message about a neighbour (struct ndmsg) may change the choice
@@ -449,12 +473,17 @@ func (m *Monitor) update(parts part) (again bool, err error) {
 	m.source.kernel.Void() // its answers may have changed without an event
 	m.current.Store(s)
 	m.onEvent()
+	m.tell()
+	return again, nil
+}
+
+// tell tells subscribers that there is another snapshot.
+func (m *Monitor) tell() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c := range m.subscribers {
 		notify(c)
 	}
-	return again, nil
 }
 
 // pace keeps reading below a fifth of a core on hosts with very many routes. It also

@@ -53,6 +53,37 @@ func NewSnapshot(state State) *Snapshot {
 	return s
 }
 
+// endedLink is a link that no longer carries anything.
+type endedLink struct {
+	index int
+	up    bool // it is not switched off, but has no carrier
+}
+
+// without returns the snapshot as it is when the links carry nothing. It returns s itself
+// if that was known.
+func (s *Snapshot) without(ended []endedLink) *Snapshot {
+	state := s.state
+	for _, e := range ended {
+		i := slices.IndexFunc(state.Links, func(l Link) bool { return l.Index == e.index })
+		if i < 0 {
+			continue
+		}
+		l := state.Links[i]
+		l.Running, l.Up = false, l.Up && e.up
+		if l.equal(state.Links[i]) {
+			continue
+		}
+		if &state.Links[0] == &s.state.Links[0] {
+			state.Links = slices.Clone(state.Links)
+		}
+		state.Links[i] = l
+	}
+	if len(state.Links) == 0 || &state.Links[0] == &s.state.Links[0] {
+		return s
+	}
+	return NewSnapshot(state)
+}
+
 // Prefixes returns the prefixes of all interfaces that are up, loopback
 // included, in prefix-list order: IPv4 before IPv6, then by interface index.
 func (s *Snapshot) Prefixes() []Prefix { return s.prefixes }
