@@ -85,5 +85,5 @@ func (o *options) bare(ctx context.Context, w, stderr io.Writer) error {
 	if err := o.answers(ctx, socket, exited); err != nil {
 		return fmt.Errorf("the bare process: %w", err)
 	}
-	return o.ask(ctx, socket, "0\t0\t-\t-\t-\t-\t-\t-", w)
+	return o.ask(ctx, socket, 0, "0\t0\t-\t-\t-\t-\t-\t-", w)
 }

@@ -8,6 +8,7 @@
 //	mamload --mamma build/mamma                          # starts that daemon itself
 //	mamload --mamma build/mamma --established 1000,5000  # beside TCP connections
 //	mamload --mamma build/mamma --routes 1000000 --changes 10  # beside routes that change
+//	mamload --mamma build/mamma --prefixes 300 --connected 5000  # many networks, and clients that do not ask
 //	mamload --socket /run/mamma/mamma.sock               # measures a running one
 //	mamload --bare                                       # two processes, and no decision
 //
@@ -55,6 +56,7 @@ type options struct {
 	clients, established  []int
 	routes, changes       []int
 	timeWait              int
+	prefixes, connected   int
 	settle, duration      time.Duration
 }
 
@@ -73,6 +75,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
 	fs.IntSliceVar(&o.routes, "routes", []int{0}, "numbers of routes of the host, beside its own few")
 	fs.IntSliceVar(&o.changes, "changes", []int{0}, "numbers of routes that change in a second")
+	fs.IntVar(&o.prefixes, "prefixes", 0, "prefixes of the host, beside its own few; they are managed unless --config says otherwise")
+	fs.IntVar(&o.connected, "connected", 0, "clients that are connected and do not ask, besides")
 	fs.DurationVar(&o.settle, "settle", 0, "time to let the daemon come to rest before its idle share is measured")
 	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time per figure")
 	switch err := fs.Parse(args); {
@@ -88,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("say --mamma PROGRAM, --socket PATH or --bare")
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "established\ttime-wait\troutes\tchanges/s\tstart ms\tMB\tpeak MB\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	_, _ = fmt.Fprintln(w, "established\ttime-wait\troutes\tchanges/s\tstart ms\tMB\tpeak MB\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\tMB after\t")
 	if o.bareOnly {
 		if err := o.bare(ctx, w, stderr); err != nil {
 			return err
@@ -108,7 +112,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // round measures with a number of established connections and of routes.
 func (o *options) round(ctx context.Context, established, routes int, w, stderr io.Writer) error {
 	if o.mamma == "" {
-		return o.ask(ctx, o.socket, fmt.Sprintf("%d\t%d\t-\t-\t-\t-\t-\t-", established, o.timeWait), w)
+		return o.ask(ctx, o.socket, 0, fmt.Sprintf("%d\t%d\t-\t-\t-\t-\t-\t-", established, o.timeWait), w)
 	}
 	bed, err := testbed.New(testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	if err != nil {
@@ -124,9 +128,13 @@ func (o *options) round(ctx context.Context, established, routes int, w, stderr 
 	if err != nil {
 		return err
 	}
+	config, err := o.address(bed, dir)
+	if err != nil {
+		return err
+	}
 	socket := filepath.Join(dir, "mamma.sock")
 	begin := time.Now()
-	pid, stop, err := o.start(ctx, bed.Client, socket, stderr)
+	pid, stop, err := o.start(ctx, bed.Client, socket, config, stderr)
 	if err != nil {
 		return err
 	}
@@ -137,6 +145,11 @@ func (o *options) round(ctx context.Context, established, routes int, w, stderr 
 		return err
 	}
 	defer b.close()
+	silent, err := connect(ctx, socket, o.connected)
+	defer closeAll(silent)
+	if err != nil {
+		return err
+	}
 	for _, n := range o.changes {
 		if n > 0 && routes == 0 {
 			continue // there is nothing to change
@@ -146,7 +159,7 @@ func (o *options) round(ctx context.Context, established, routes int, w, stderr 
 			return err
 		}
 	}
-	return nil
+	return stillOpen(silent)
 }
 
 // beside measures while that many routes change per second. The line that it prints
@@ -172,19 +185,27 @@ func (o *options) beside(ctx context.Context, t *table, changes, pid int, socket
 	if err != nil {
 		return err
 	}
-	return o.ask(ctx, socket, fmt.Sprintf("%s\t%.0f\t%.0f\t%s", before, now, peak, cpu), w)
+	return o.ask(ctx, socket, pid, fmt.Sprintf("%s\t%.0f\t%.0f\t%s", before, now, peak, cpu), w)
 }
 
-// ask measures with each number of clients. Each line that it prints begins with
-// before.
-func (o *options) ask(ctx context.Context, socket, before string, w io.Writer) error {
+// ask measures with each number of clients. Each line that it prints begins with before,
+// and ends with the memory of process pid, unless pid is 0.
+func (o *options) ask(ctx context.Context, socket string, pid int, before string, w io.Writer) error {
 	for _, n := range o.clients {
 		r, err := measure(ctx, socket, n, o.duration)
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n",
-			before, n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1))
+		after := "-"
+		if pid != 0 {
+			now, _, err := resident(pid)
+			if err != nil {
+				return err
+			}
+			after = fmt.Sprintf("%.0f", now)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\t\n",
+			before, n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1), after)
 	}
 	return nil
 }
@@ -219,10 +240,10 @@ func rest(ctx context.Context, d time.Duration) error {
 }
 
 // start starts the daemon in a namespace and waits until it answers.
-func (o *options) start(ctx context.Context, in *testbed.Namespace, socket string, stderr io.Writer) (pid int, stop func(), err error) {
+func (o *options) start(ctx context.Context, in *testbed.Namespace, socket, config string, stderr io.Writer) (pid int, stop func(), err error) {
 	args := []string{"--socket", socket, "--log-level", "warn"}
-	if o.config != "" {
-		args = append(args, o.config)
+	if config != "" {
+		args = append(args, config)
 	}
 	cmd := exec.CommandContext(ctx, o.mamma, args...)
 	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+filepath.Dir(socket)) // so that it does not use what this host has learnt
