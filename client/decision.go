@@ -187,7 +187,7 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 			return nil, err
 		}
 		if !ok && t.host == "" {
-			return nil, fmt.Errorf("lookup %s: neither a host and service over tcp or udp", dec.target.address)
+			return nil, fmt.Errorf("lookup %s over %s: only a host and port over tcp or udp can be placed", dec.target.address, dec.target.network)
 		}
 		t.selection = dec.target.selection
 		p = &plan{target: t, id: uuid.Nil}

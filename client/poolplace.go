@@ -36,7 +36,7 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("get %s %s: neither a host and service over tcp or udp", network, address)
+		return nil, fmt.Errorf("get %s %s: only a host and port over tcp or udp can be placed", network, address)
 	}
 	t.reports = true
 	w := &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}

@@ -46,10 +46,9 @@ func (e *NotSocketError) Error() string {
 	return fmt.Sprintf("%s: there is something else than a socket (%v); it is left alone", e.Path, e.Mode)
 }
 
-// dialTimeout bounds how long an attempt to connect may take, which shows whether somebody
-// serves an existing socket. The
-// kernel answers for a live server at once, whatever the server is doing, unless its
-// queue is full.
+// dialTimeout bounds an attempt to connect, which shows whether somebody serves an
+// existing socket. The kernel answers for a live server at once, whatever the server is
+// doing, unless its queue is full.
 const dialTimeout = time.Second
 
 // Listener is a listening Unix stream socket. Close removes its path, unless the path
