@@ -69,13 +69,15 @@ var hangs = map[string]func(t *testing.T) stuck{
 		hangInAttempt(t, &s)
 		return s
 	},
+	"connection whose function hears of the context": func(t *testing.T) stuck {
+		f := startFake(t, "", false, suggest("127.0.0.2", "127.0.0.3"))
+		s := stuck{dialer(t, f.path), "127.0.0.1:" + closedPort(t), make(chan struct{}, 10)}
+		hangUntilTheEnd(&s)
+		return s
+	},
 	"connection without the daemon": func(t *testing.T) stuck {
 		s := stuck{dialer(t, t.TempDir()+"/none"), "127.0.0.1:" + closedPort(t), make(chan struct{}, 10)}
-		s.dialer.Net.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
-			s.reached <- struct{}{}
-			<-ctx.Done()
-			return ctx.Err()
-		}
+		hangUntilTheEnd(&s)
 		return s
 	},
 }
@@ -100,6 +102,15 @@ func hangInResolver(s *stuck) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
+}
+
+// hangUntilTheEnd makes attempts hang until their context ends.
+func hangUntilTheEnd(s *stuck) {
+	s.dialer.Net.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
+		s.reached <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
 }
 
 // hangInAttempt makes attempts hang that ignore their context.

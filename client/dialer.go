@@ -35,7 +35,8 @@ type Dialer struct {
 	// Net has the settings of plain dials. These hold for the connections that the
 	// manager decides on, too: Timeout, Deadline, LocalAddr (the manager then suggests
 	// no other), KeepAliveConfig, Control, Resolver. FallbackDelay counts for plain
-	// dials only.
+	// dials only. Dials with ControlContext take less time than dials with Control, but
+	// last until that function has returned: it must heed its context.
 	Net net.Dialer
 
 	// Daemon is the way to the manager. If it is nil, the Dialer has its own.
@@ -172,7 +173,7 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 	r := d.driver(p, func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 		return d.connect(ctx, t, c, remote)
 	})
-	r.deaf = d.Net.Control != nil || d.Net.ControlContext != nil
+	r.deaf = d.Net.Control != nil && d.Net.ControlContext == nil
 	o := r.run(ctx, candidates)
 	o.failed = append(p.refused, o.failed...)
 	if errors.Is(o.err, errNothing) && len(p.refused) > 0 {

@@ -14,7 +14,9 @@ type driver struct {
 	race    race
 	lookup  func(context.Context, *candidate) (*candidate, error)
 	connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
-	// deaf tells that connect may run on for a while after its context has ended.
+	// deaf tells that connect may run on for a while after its context has ended, because
+	// it calls a function that is not told of it. Attempts then never run in the caller's
+	// goroutine, which would have to wait for them.
 	deaf bool
 
 	begun   time.Time
