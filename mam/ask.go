@@ -18,6 +18,14 @@ type Advice struct {
 	Device string
 	// Interface is that of the chosen prefix; "" if there is none.
 	Interface string
+	// Alternates are the same for Record.Decision.Alternates, in their order.
+	Alternates []Binding
+}
+
+// Binding says how a socket is bound to a prefix. The fields are as in Advice.
+type Binding struct {
+	Source            netip.Addr
+	Device, Interface string
 }
 
 // Ask decides on a connection for the daemon itself, which places connections of programs
@@ -60,9 +68,17 @@ func (rq *request) withoutPolicy() *request {
 func (rq *request) advice() Advice {
 	a := Advice{Record: rq.record()}
 	if p := rq.decision.Prefix; p != nil && !rq.refused && !rq.asked.Bound.IsValid() {
-		a.Source, a.Device, a.Interface = rq.local(p).AddrPort.Addr().Unmap(), rq.device(p), p.Interface
+		b := rq.binding(p)
+		a.Source, a.Device, a.Interface = b.Source, b.Device, b.Interface
+		for _, p := range rq.decision.Alternates {
+			a.Alternates = append(a.Alternates, rq.binding(p))
+		}
 	}
 	return a
+}
+
+func (rq *request) binding(p *policy.Prefix) Binding {
+	return Binding{rq.local(p).AddrPort.Addr().Unmap(), rq.device(p), p.Interface}
 }
 
 // Remember keeps a decision that Ask has returned and that a connection was placed by, for

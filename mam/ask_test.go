@@ -41,6 +41,9 @@ func TestAsk(t *testing.T) {
 	if a.Source != p.Addr() || a.Device != p.Interface || a.Interface != p.Interface || a.Record.Decision.Prefix != p {
 		t.Errorf("%+v", a)
 	}
+	if x := v.Prefixes[1]; len(a.Alternates) != 1 || a.Alternates[0] != (Binding{x.Addr(), "", x.Interface}) || a.Record.Decision.Alternates[0] != x {
+		t.Errorf("alternates: %+v of %+v", a.Alternates, a.Record.Decision.Alternates)
+	}
 	if len(asked) != 1 || asked[0].Remote != q.Remote || asked[0].App != q.App {
 		t.Errorf("the policy was asked %+v", asked)
 	}

@@ -38,6 +38,8 @@ type given struct {
 	asked  time.Time
 	advice mam.Advice
 	answer hook.Answer
+	// alternate is the network of answer.Alternate; nil: there is none.
+	alternate *policy.Prefix
 }
 
 // answers holds what the kernel has been told to do.
@@ -138,6 +140,7 @@ func (e *Engine) askAll() {
 	for _, k := range keys {
 		e.answers.own.Get(k) // the order stays
 	}
+	e.downs.forget()
 }
 
 // askUsual asks about the usual connection of each scope.
@@ -246,24 +249,49 @@ func (e *Engine) ask(s *scope, p hook.Protocol, q *mam.Question) given {
 		// asks mamma itself would wait for it. A program that knows nothing of mamma had
 		// better learn at once that no network leads there.
 		g.answer.Kind, g.answer.Errno = hook.Refuse, unix.ENETUNREACH
-		g.advice.Record.Refused, d.Reason = true, "all networks that are permitted are down: "+describe(d.Prefix)
+		g.advice.Record.Refused, d.Reason = true, allDown+describe(d.Prefix)
 	case advice.Source.IsValid():
-		g.answer.Kind, g.answer.Source, g.answer.Device = hook.Place, advice.Source, advice.Interface
-		g.answer.ByDevice, g.answer.Only = advice.Device != "", advice.Record.Decision.Only
+		g.answer.Kind, g.answer.Only = hook.Place, d.Only
+		g.answer.First = e.way(d.Prefix, mam.Binding{Source: advice.Source, Device: advice.Device, Interface: advice.Interface})
+		e.addAlternate(&g)
 	}
 	return g
 }
 
+// addAlternate adds the best alternate that is another network than the first one, and up.
+func (e *Engine) addAlternate(g *given) {
+	d := &g.advice.Record.Decision
+	if d.Prefix == nil {
+		return
+	}
+	for i, b := range g.advice.Alternates {
+		p := d.Alternates[i]
+		if p.ID != d.Prefix.ID && p.Health.State != policy.Down && b.Source.Is4() == g.answer.First.Source.Is4() {
+			g.answer.Alternate, g.alternate = e.way(p, b), p
+			return
+		}
+	}
+}
+
+func (e *Engine) way(p *policy.Prefix, b mam.Binding) hook.Way {
+	return hook.Way{Source: b.Source, Device: b.Interface, ByDevice: b.Device != "", Network: e.downs.number(p)}
+}
+
+const allDown = "all networks that are permitted are down: "
+
 // describe names a network that is down, with the reason if there is one.
 func describe(p *policy.Prefix) string {
-	name := p.Interface
-	if p.Name != "" {
-		name = p.Name
-	}
 	if p.Health.Reason == "" {
-		return name
+		return nameOf(p)
 	}
-	return name + ": " + p.Health.Reason
+	return nameOf(p) + ": " + p.Health.Reason
+}
+
+func nameOf(p *policy.Prefix) string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Interface
 }
 
 // preferences returns a scope's wants in the form that messages have.

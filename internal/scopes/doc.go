@@ -10,6 +10,7 @@
 //	groups.go       finds the control groups, and the scopes to which they belong
 //	Published       tells that the basis of decisions has changed, so that everything is
 //	                asked about again
+//	down.go         tells the kernel at once which networks are down in that basis
 //	answers.go      asks the policy about each scope's usual connection, and about
 //	                destinations that were seen
 //	events.go       remembers what the kernel has placed as decisions, and then asks about

@@ -56,6 +56,7 @@ type Engine struct {
 	moved  atomic.Bool // the host's routes may have changed
 	lost   atomic.Uint64
 	learns atomic.Bool // some scope learns
+	downs  downs
 
 	mu      sync.Mutex
 	wanted  *wanted // nil: no change
@@ -120,8 +121,12 @@ func (e *Engine) Configure(scopes []config.Scope, placing config.Placing) {
 	e.wake()
 }
 
-// Published tells that decisions are made from v from now on.
+// Published tells that decisions are made from v from now on. When it returns, no connection
+// is placed on a network that is down in v if its answer has an alternate that is not.
 func (e *Engine) Published(v *mam.View) {
+	if err := e.downs.published(v); err != nil {
+		e.log.Warn("connections of scopes go on over networks that are down, until the policy is asked", "err", err)
+	}
 	e.view.Store(v)
 	e.wake()
 }
@@ -353,6 +358,10 @@ func (e *Engine) open() (err error) {
 	if e.table, err = e.load(); err != nil {
 		return err
 	}
+	if err := e.downs.use(e.table); err != nil {
+		_ = e.close(false)
+		return err
+	}
 	e.answers, e.retired = newAnswers(), [2]retired{}
 	e.aside = map[netip.Prefix]bool{}
 	e.classes, e.groups, e.where, e.full = map[string]*class{}, map[uint64]*class{}, map[string]uint64{}, map[string]uint64{}
@@ -410,6 +419,7 @@ func (e *Engine) close(keep bool) error {
 		e.tree.close()
 	}
 	if e.table != nil {
+		_ = e.downs.use(nil)
 		e.table.Stop()
 	}
 	e.wait.Wait()

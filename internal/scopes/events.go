@@ -102,6 +102,12 @@ func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
 	if why != "" {
 		rec.Fallback = why
 	}
+	if d := &rec.Decision; d.Prefix != nil && r.Alternate && g.alternate != nil {
+		d.Reason = nameOf(d.Prefix) + " has just gone down, so the alternate; " + d.Reason
+		d.Prefix, d.Alternates = g.alternate, nil
+	} else if d.Prefix != nil && r.Down && r.Kind == hook.Refuse {
+		d.Reason = allDown + nameOf(d.Prefix)
+	}
 	if r.Kind != hook.Place {
 		rec.Decision.Prefix, rec.Decision.Alternates = nil, nil
 	}

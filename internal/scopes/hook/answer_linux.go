@@ -1,6 +1,8 @@
 package hook
 
 import (
+	"fmt"
+
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
@@ -25,17 +27,15 @@ func (w *writer) choose() {
 	w.lookup("aside", atAside)
 	w.add(
 		asm.JEq.Imm(asm.R0, 0, "usual"),
-		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word),
-		asm.Or.Imm(asm.R1, eventAside),
-		asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word),
+	)
+	w.flag(eventAside)
+	w.add(
 		asm.Mov.Imm(sock, int32(Leave)),
 		asm.Ja.Label("acted"),
 	)
 	w.at("usual")
+	w.flag(eventUsual)
 	w.add(
-		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word),
-		asm.Or.Imm(asm.R1, eventUsual),
-		asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.RFP, atKey+keyProtocol, asm.Byte),
 		asm.StoreMem(asm.RFP, atUsual+usualProtocol, asm.R1, asm.Byte),
 	)
@@ -67,6 +67,7 @@ func (w *writer) choose() {
 // act binds the socket, or gives the datagram its source.
 func (w *writer) act() {
 	w.at("place")
+	w.way()
 	if w.datagram {
 		w.actDatagram()
 	} else {
@@ -76,7 +77,7 @@ func (w *writer) act() {
 	w.add(
 		asm.StoreMem(asm.RFP, atResult, asm.R0, asm.Word),
 		asm.Mov.Imm(sock, int32(Leave)),
-		asm.LoadMem(asm.R1, answer, answerFlags, asm.Word),
+		asm.LoadMem(asm.R1, answer, wayFlags, asm.Word),
 		asm.And.Imm(asm.R1, flagOnly),
 		asm.JEq.Imm(asm.R1, 0, "acted"),
 		asm.Mov.Imm(sock, int32(Refuse)),
@@ -91,19 +92,51 @@ func (w *writer) act() {
 	w.at("acted")
 }
 
+// way makes register answer point to the first way of the answer whose network is not down. If
+// all are down, that is the first way of all, or the connection is refused.
+func (w *writer) way() {
+	for i := range int32(ways) {
+		at := fmt.Sprintf("way%d", i)
+		w.add(asm.LoadMem(asm.R1, answer, answerWays+int16(i*waySize)+wayNetwork, asm.Word), asm.And.Imm(asm.R1, noNetwork))
+		w.add(asm.LoadMapValue(asm.R2, w.maps["down"].FD(), 0), asm.Add.Reg(asm.R2, asm.R1))
+		w.add(asm.LoadMem(asm.R1, asm.R2, 0, asm.Byte), asm.JNE.Imm(asm.R1, 0, at))
+		w.add(asm.Add.Imm(answer, answerWays+i*waySize))
+		if i > 0 {
+			w.flag(eventAlternate)
+		}
+		w.add(asm.Ja.Label("bind"))
+		w.at(at)
+	}
+	w.flag(eventDown)
+	w.add(
+		asm.Add.Imm(answer, answerWays),
+		asm.LoadMem(asm.R1, answer, wayFlags, asm.Word),
+		asm.And.Imm(asm.R1, flagOnly),
+		asm.JEq.Imm(asm.R1, 0, "bind"),
+		asm.Mov.Imm(sock, int32(Refuse)), // the error is ENETUNREACH
+		asm.Ja.Label("acted"),
+	)
+	w.at("bind")
+}
+
+// flag sets a flag of the record.
+func (w *writer) flag(f int32) {
+	w.add(asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.Or.Imm(asm.R1, f), asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word))
+}
+
 func (w *writer) actConnect() {
 	w.add(
 		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word),
 		asm.And.Imm(asm.R1, eventPort2),
 		asm.JNE.Imm(asm.R1, 0, "device"),
-		asm.LoadMem(asm.R1, answer, answerFlags, asm.Word),
+		asm.LoadMem(asm.R1, answer, wayFlags, asm.Word),
 		asm.And.Imm(asm.R1, flagDevice),
 		asm.JEq.Imm(asm.R1, 0, "source"),
 	)
 	w.at("device")
 	w.add(
 		asm.Mov.Reg(asm.R1, ctx), asm.Mov.Imm(asm.R2, unix.SOL_SOCKET), asm.Mov.Imm(asm.R3, unix.SO_BINDTODEVICE),
-		asm.Mov.Reg(asm.R4, answer), asm.Add.Imm(asm.R4, answerDevice), asm.Mov.Imm(asm.R5, unix.IFNAMSIZ),
+		asm.Mov.Reg(asm.R4, answer), asm.Add.Imm(asm.R4, wayDevice), asm.Mov.Imm(asm.R5, unix.IFNAMSIZ),
 		asm.FnSetsockopt.Call(),
 		asm.JNE.Imm(asm.R0, 0, "failed"),
 		asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word),
@@ -116,12 +149,12 @@ func (w *writer) actConnect() {
 		size = unix.SizeofSockaddrInet6
 		w.add(asm.StoreImm(asm.RFP, atSource, unix.AF_INET6, asm.Half))
 		for i := int16(0); i < sizeAddr; i += 4 {
-			w.add(asm.LoadMem(asm.R1, answer, answerSource+i, asm.Word), asm.StoreMem(asm.RFP, atSource+8+i, asm.R1, asm.Word))
+			w.add(asm.LoadMem(asm.R1, answer, waySource+i, asm.Word), asm.StoreMem(asm.RFP, atSource+8+i, asm.R1, asm.Word))
 		}
 	} else {
 		w.add(
 			asm.StoreImm(asm.RFP, atSource, unix.AF_INET, asm.Half),
-			asm.LoadMem(asm.R1, answer, answerSource+12, asm.Word), asm.StoreMem(asm.RFP, atSource+4, asm.R1, asm.Word),
+			asm.LoadMem(asm.R1, answer, waySource+12, asm.Word), asm.StoreMem(asm.RFP, atSource+4, asm.R1, asm.Word),
 		)
 	}
 	w.add(asm.Mov.Reg(asm.R1, ctx))
@@ -135,16 +168,16 @@ func (w *writer) actConnect() {
 func (w *writer) actDatagram() {
 	w.add(
 		asm.Mov.Imm(asm.R0, -int32(unix.EOPNOTSUPP)),
-		asm.LoadMem(asm.R1, answer, answerFlags, asm.Word),
+		asm.LoadMem(asm.R1, answer, wayFlags, asm.Word),
 		asm.And.Imm(asm.R1, flagDevice),
 		asm.JNE.Imm(asm.R1, 0, "failed"),
 	)
 	if w.v6 {
 		for i := int16(0); i < sizeAddr; i += 4 {
-			w.add(asm.LoadMem(asm.R1, answer, answerSource+i, asm.Word), asm.StoreMem(ctx, ctxSource6+i, asm.R1, asm.Word))
+			w.add(asm.LoadMem(asm.R1, answer, waySource+i, asm.Word), asm.StoreMem(ctx, ctxSource6+i, asm.R1, asm.Word))
 		}
 	} else {
-		w.add(asm.LoadMem(asm.R1, answer, answerSource+12, asm.Word), asm.StoreMem(ctx, ctxSource4, asm.R1, asm.Word))
+		w.add(asm.LoadMem(asm.R1, answer, waySource+12, asm.Word), asm.StoreMem(ctx, ctxSource4, asm.R1, asm.Word))
 	}
 	w.add(asm.Ja.Label("acted"))
 }

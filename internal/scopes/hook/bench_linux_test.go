@@ -134,7 +134,7 @@ func newTurns(b *testing.B) *turns {
 		m := Member{Class: class}
 		errs = append(errs, err, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, with))
 		for v := range Variant(2) {
-			errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: UDP, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, Source: other.Client4, Device: other.Name}))
+			errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: UDP, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, First: Way{Source: other.Client4, Device: other.Name}}))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -9,6 +9,7 @@
 //	SetUsual             what is done with a scope's connections
 //	SetAnswer            what is done with those to single destinations
 //	SetAside             which destinations have routes of their own
+//	SetDown              which networks are down, so that alternates count
 //
 // [Table.Read] tells what the programs have done.
 //

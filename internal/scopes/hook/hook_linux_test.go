@@ -92,7 +92,7 @@ func TestDestinations(t *testing.T) {
 		t.Errorf("aside is told of as %+v", e)
 	}
 	key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: TCP, Remote: netip.MustParseAddrPort(web4)}
-	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Place, Source: s.a.Client4, Device: s.a.Name}); err != nil {
+	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Place, First: Way{Source: s.a.Client4, Device: s.a.Name}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.dial("tcp", web4); got != s.a.Client4.String() {
@@ -180,7 +180,7 @@ func TestCannotBind(t *testing.T) {
 	s.put(t, s.root, 1, false)
 	m := startMember(t, s.bed.Client, s.root.Sub("one"))
 	for _, only := range []bool{false, true} {
-		a := Answer{ID: 3, Kind: Place, Source: netip.MustParseAddr("203.0.113.9"), Device: "wwan0", Only: only}
+		a := Answer{ID: 3, Kind: Place, First: Way{Source: netip.MustParseAddr("203.0.113.9"), Device: "wwan0"}, Only: only}
 		if err := s.table.SetUsual(Usual{Scope: 1, Protocol: TCP, V6: false}, a); err != nil {
 			t.Fatal(err)
 		}
@@ -191,6 +191,81 @@ func TestCannotBind(t *testing.T) {
 		if e := s.read(t); e.Errno != syscall.EADDRNOTAVAIL || (e.Kind == Refuse) != only {
 			t.Errorf("only %v: told of as %+v", only, e)
 		}
+	}
+}
+
+// As soon as a network is said to be down, sockets of all kinds take the alternate of their
+// answer, whether it is a usual one or that of the destination, and whether they are bound by
+// address or by device. When it is up again, they take it again. If both are down, the call
+// fails where only these two are permitted.
+func TestNetworkDown(t *testing.T) {
+	for _, byDevice := range []bool{false, true} {
+		t.Run(fmt.Sprintf("by device %v", byDevice), func(t *testing.T) {
+			s := newScene(t, !byDevice)
+			s.put(t, s.root, 1, false)
+			first := func(n *testbed.Network, number Network, v6 bool) Way {
+				w := Way{Source: n.Client4, Device: n.Name, ByDevice: byDevice, Network: number}
+				if v6 {
+					w.Source = n.Client6
+				}
+				return w
+			}
+			use := func(only bool) {
+				t.Helper()
+				for _, p := range []Protocol{TCP, UDP} {
+					for _, v6 := range []bool{false, true} {
+						a := Answer{ID: 1, Kind: Place, First: first(s.b, 7, v6), Alternate: first(s.a, MaxNetworks-1, v6), Only: only}
+						if err := s.table.SetUsual(Usual{Scope: 1, Protocol: p, V6: v6}, a); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: TCP, Remote: netip.MustParseAddrPort(closed)}
+				if err := s.table.SetAnswer(key, Answer{ID: 2, Kind: Place, First: first(s.b, 7, false), Alternate: first(s.a, MaxNetworks-1, false), Only: only}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := startMember(t, s.bed.Client, s.root.Sub("one"))
+			ways := []string{"tcp " + web4, "tcp " + web6, "mapped " + web4, "udp " + web4, "udp " + web6, "udp " + closed, "port " + web4}
+			check := func(what string, down []Network, want *testbed.Network, alternate bool) {
+				t.Helper()
+				var states [MaxNetworks]bool
+				for _, n := range down {
+					states[n] = true
+				}
+				if err := s.table.SetDown(&states); err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range ways {
+					how, to, _ := strings.Cut(d, " ")
+					got, e := m.dial(how, to), s.read(t)
+					if want == nil {
+						if !strings.HasPrefix(got, fmt.Sprintf("error %d:", s.errno(syscall.ENETUNREACH))) || e.Kind != Refuse || !e.Down || e.Alternate {
+							t.Errorf("%s: %s, told of as %+v", what, got, e)
+						}
+						continue
+					}
+					source := want.Client4.String()
+					if strings.HasPrefix(to, "[") {
+						source = want.Client6.String()
+					}
+					if got != source || e.Kind != Place || e.Alternate != alternate || e.Down != (len(down) > 1) || e.Errno != 0 {
+						t.Errorf("%s, %s: from %s, want %s; told of as %+v", what, d, got, source, e)
+					}
+				}
+			}
+			use(false)
+			check("both up", nil, s.b, false)
+			check("first down", []Network{7}, s.a, true)
+			check("first up again", nil, s.b, false)
+			check("alternate down", []Network{MaxNetworks - 1}, s.b, false)
+			check("both down", []Network{7, MaxNetworks - 1}, s.b, false)
+			use(true)
+			check("first down, only these", []Network{7}, s.a, true)
+			check("both down, only these", []Network{7, MaxNetworks - 1}, nil, false)
+			s.use(t, 1, s.b, byDevice, true) // no alternate, and a network without a number
+			check("others down", []Network{1}, s.b, false)
+		})
 	}
 }
 
@@ -308,9 +383,9 @@ func TestRules(t *testing.T) {
 	for v := range Variant(6) {
 		for _, p := range []Protocol{TCP, UDP} {
 			for _, v6 := range []bool{false, true} {
-				a := Answer{ID: 100 + uint64(v), Kind: Place, Source: s.b.Client4, Device: s.b.Name}
+				a := Answer{ID: 100 + uint64(v), Kind: Place, First: Way{Source: s.b.Client4, Device: s.b.Name}}
 				if v6 {
-					a.Source = s.b.Client6
+					a.First.Source = s.b.Client6
 				}
 				if err := errors.Join(s.table.SetUsual(Usual{1, p, v6, v}, a), s.table.SetUsual(Usual{2, p, v6, v}, a)); err != nil {
 					t.Fatal(err)

@@ -117,16 +117,30 @@ const (
 
 // A value of "usual" and "answers".
 const (
-	answerID     = 0  // u64
-	answerKind   = 8  // u32
-	answerFlags  = 12 // u32
-	answerSource = 16
-	answerErrno  = 16 // i32, negative; in place of a source if connections are refused
-	answerDevice = 32
-	answerSize   = 48
+	answerID    = 0  // u64
+	answerKind  = 8  // u32
+	answerErrno = 12 // i32, negative
+	answerWays  = 16 // the ways, the best one first
+	answerSize  = answerWays + ways*waySize
 )
 
-// Flags of an answer.
+// ways is the number of ways of an answer.
+const ways = 2
+
+// A way of an answer.
+const (
+	waySource  = 0
+	wayDevice  = 16
+	wayNetwork = 32 // u32
+	wayFlags   = 36 // u32
+	waySize    = 40
+)
+
+// The value of map "down" has a byte for each network; 1: it is down. No way leads over
+// noNetwork, which is always down.
+const noNetwork = MaxNetworks
+
+// Flags of a way.
 const (
 	flagDevice = 1 << iota // bind to the device
 	flagOnly               // refuse what cannot be bound
@@ -159,6 +173,8 @@ const (
 	eventDatagram              // a datagram of a socket that is not connected
 	eventPort2                 // the socket had a port already
 	eventMultipath             // a subflow of Multipath TCP
+	eventAlternate             // another way than the first was taken, because that one was down
+	eventDown                  // all ways were down
 )
 
 // Kind is what is done with a connection.
@@ -194,13 +210,29 @@ type Answer struct {
 	// Errno is the error of a refused call. 0 is EACCES. With kernels before 5.18 the error is
 	// always EPERM.
 	Errno unix.Errno
+	// First is how the socket is bound. While the network of First is down, Alternate counts,
+	// whose zero value means that there is none. If that is down, too, or missing, the
+	// connection is refused with ENETUNREACH if Only is set, and else bound as First says.
+	First, Alternate Way
+}
+
+// Way says how a socket is bound to a network.
+type Way struct {
 	// Source is the address to bind to, of the destination's family.
 	Source netip.Addr
 	// Device is the interface of Source. A socket that has a port already can no longer be
 	// bound to an address, so it is bound to the device. ByDevice binds all sockets to it.
 	Device   string
 	ByDevice bool
+	// Network is the network of Source, for [Table.SetDown]. 0 is one that is never down.
+	Network Network
 }
+
+// Network is a number that stands for a network: 0, or one below MaxNetworks.
+type Network uint8
+
+// MaxNetworks is how many numbers of networks there are.
+const MaxNetworks = 255
 
 func (a *Answer) encode() ([]byte, error) {
 	b := make([]byte, answerSize)
@@ -223,23 +255,41 @@ func (a *Answer) encode() ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("no such answer: %v", a.Kind)
 	}
-	if !a.Source.IsValid() || a.Source.IsUnspecified() || a.Source.Zone() != "" {
-		return nil, fmt.Errorf("no address to bind to: %v", a.Source)
+	if err := a.First.encode(b[answerWays:], a.Only); err != nil {
+		return nil, err
 	}
-	if a.Device == "" || len(a.Device) >= unix.IFNAMSIZ {
-		return nil, fmt.Errorf("no interface to bind to: %q", a.Device)
+	if a.Alternate == (Way{}) {
+		binary.NativeEndian.PutUint32(b[answerWays+waySize+wayNetwork:], noNetwork)
+		return b, nil
+	}
+	if a.Alternate.Source.Is4() != a.First.Source.Is4() {
+		return nil, fmt.Errorf("addresses of both families: %v, %v", a.First.Source, a.Alternate.Source)
+	}
+	return b, a.Alternate.encode(b[answerWays+waySize:], a.Only)
+}
+
+func (w *Way) encode(b []byte, only bool) error {
+	if !w.Source.IsValid() || w.Source.IsUnspecified() || w.Source.Zone() != "" {
+		return fmt.Errorf("no address to bind to: %v", w.Source)
+	}
+	if w.Device == "" || len(w.Device) >= unix.IFNAMSIZ {
+		return fmt.Errorf("no interface to bind to: %q", w.Device)
+	}
+	if w.Network >= MaxNetworks {
+		return fmt.Errorf("no such network: %d", w.Network)
 	}
 	var flags uint32
-	if a.ByDevice {
+	if w.ByDevice {
 		flags |= flagDevice
 	}
-	if a.Only {
+	if only {
 		flags |= flagOnly
 	}
-	binary.NativeEndian.PutUint32(b[answerFlags:], flags)
-	putAddr(b[answerSource:], a.Source)
-	copy(b[answerDevice:], a.Device)
-	return b, nil
+	putAddr(b[waySource:], w.Source)
+	copy(b[wayDevice:wayNetwork], w.Device)
+	binary.NativeEndian.PutUint32(b[wayNetwork:], uint32(w.Network))
+	binary.NativeEndian.PutUint32(b[wayFlags:], flags)
+	return nil
 }
 
 func putAddr(b []byte, a netip.Addr) {
@@ -294,6 +344,9 @@ type Event struct {
 	// Multipath tells that the connection is one of Multipath TCP, and that the socket is its
 	// first subflow. Kernels before 5.19 do not tell it.
 	Multipath bool
+	// Alternate tells that the answer's first network was down, so that the socket was bound
+	// as its Alternate says. Down tells that both were down.
+	Alternate, Down bool
 	// Errno is why the socket could not be bound as the answer says. 0: it was bound.
 	Errno unix.Errno
 }
@@ -333,5 +386,6 @@ func ParseEvent(b []byte) (Event, error) {
 	flags := b[eventFlags]
 	e.Usual, e.Aside = flags&eventUsual != 0, flags&eventAside != 0
 	e.Datagram, e.HasPort, e.Multipath = flags&eventDatagram != 0, flags&eventPort2 != 0, flags&eventMultipath != 0
+	e.Alternate, e.Down = flags&eventAlternate != 0, flags&eventDown != 0
 	return e, nil
 }

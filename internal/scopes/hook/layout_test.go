@@ -46,11 +46,11 @@ func TestParseEvent(t *testing.T) {
 	}
 	e, err = ParseEvent(event(func(b []byte) {
 		b[eventVariant] = 255
-		b[eventFlags] = eventUsual | eventPort2
+		b[eventFlags] = eventUsual | eventPort2 | eventAlternate | eventDown
 		binary.NativeEndian.PutUint32(b[eventResult:], uint32(math.MaxUint32-uint32(unix.EADDRNOTAVAIL)+1))
 		putAddr(b[eventAddr:], netip.MustParseAddr("2001:db8::1"))
 	}))
-	if err != nil || e.Errno != unix.EADDRNOTAVAIL || !e.Usual || !e.HasPort || e.Datagram || e.Aside || e.Variant != 255 || e.Remote.String() != "[2001:db8::1]:443" {
+	if err != nil || e.Errno != unix.EADDRNOTAVAIL || !e.Usual || !e.HasPort || !e.Alternate || !e.Down || e.Datagram || e.Aside || e.Variant != 255 || e.Remote.String() != "[2001:db8::1]:443" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	for name, b := range map[string][]byte{
@@ -91,18 +91,21 @@ func TestAnswers(t *testing.T) {
 	source := netip.MustParseAddr("192.0.2.7")
 	for name, a := range map[string]Answer{
 		"none":       {},
-		"no source":  {Kind: Place, Device: "wlan0"},
-		"anywhere":   {Kind: Place, Source: netip.IPv4Unspecified(), Device: "wlan0"},
-		"zone":       {Kind: Place, Source: netip.MustParseAddr("fe80::1%wlan0"), Device: "wlan0"},
-		"no device":  {Kind: Place, Source: source},
-		"long name":  {Kind: Place, Source: source, Device: strings.Repeat("w", unix.IFNAMSIZ)},
-		"other kind": {Kind: 4, Source: source, Device: "wlan0"},
+		"no source":  {Kind: Place, First: Way{Device: "wlan0"}},
+		"anywhere":   {Kind: Place, First: Way{Source: netip.IPv4Unspecified(), Device: "wlan0"}},
+		"zone":       {Kind: Place, First: Way{Source: netip.MustParseAddr("fe80::1%wlan0"), Device: "wlan0"}},
+		"no device":  {Kind: Place, First: Way{Source: source}},
+		"long name":  {Kind: Place, First: Way{Source: source, Device: strings.Repeat("w", unix.IFNAMSIZ)}},
+		"other kind": {Kind: 4, First: Way{Source: source, Device: "wlan0"}},
+		"network":    {Kind: Place, First: Way{Source: source, Device: "wlan0", Network: MaxNetworks}},
+		"alternate":  {Kind: Place, First: Way{Source: source, Device: "wlan0"}, Alternate: Way{Source: source}},
+		"families":   {Kind: Place, First: Way{Source: source, Device: "wlan0"}, Alternate: Way{Source: netip.MustParseAddr("2001:db8::7"), Device: "wwan0"}},
 	} {
 		if b, err := a.encode(); err == nil {
 			t.Errorf("%s: % x", name, b)
 		}
 	}
-	for _, a := range []Answer{{Kind: Leave}, {Kind: Refuse}, {Kind: Place, Source: source, Device: "wlan0", Only: true}} {
+	for _, a := range []Answer{{Kind: Leave}, {Kind: Refuse}, {Kind: Place, First: Way{Source: source, Device: "wlan0"}, Only: true}} {
 		if _, err := a.encode(); err != nil {
 			t.Errorf("%+v: %v", a, err)
 		}

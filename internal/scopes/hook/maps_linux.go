@@ -23,6 +23,7 @@ const (
 func mapSpecs() map[string]*ebpf.MapSpec {
 	return map[string]*ebpf.MapSpec{
 		"settings": {Type: ebpf.Array, KeySize: 4, ValueSize: settingsSize, MaxEntries: 1},
+		"down":     {Type: ebpf.Array, KeySize: 4, ValueSize: MaxNetworks + 1, MaxEntries: 1},
 		"groups":   {Type: ebpf.Hash, KeySize: 8, ValueSize: groupSize, MaxEntries: maxGroups},
 		"members":  {Type: ebpf.Hash, KeySize: memberSize, ValueSize: memberValueSize, MaxEntries: maxMembers},
 		"usual":    {Type: ebpf.Hash, KeySize: usualSize, ValueSize: answerSize, MaxEntries: maxUsual, Flags: unix.BPF_F_NO_PREALLOC},

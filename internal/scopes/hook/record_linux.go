@@ -15,7 +15,7 @@ const wakeEvery = 10_000_000 // nanoseconds
 // tell writes the record and ends the program. If the ring buffer is full, the record is lost.
 func (w *writer) tell() {
 	if w.datagram {
-		w.add(asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.Or.Imm(asm.R1, eventDatagram), asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word))
+		w.flag(eventDatagram)
 		w.lookup("told", atKey)
 		w.add(
 			asm.JEq.Imm(asm.R0, 0, "first"),
@@ -35,8 +35,8 @@ func (w *writer) tell() {
 		w.add(
 			asm.LoadMem(asm.R1, ctx, ctxSock, asm.DWord), asm.FnSkcToMptcpSock.Call(),
 			asm.JEq.Imm(asm.R0, 0, "single"),
-			asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.Or.Imm(asm.R1, eventMultipath), asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word),
 		)
+		w.flag(eventMultipath)
 		w.at("single")
 	}
 	w.add(asm.Mov.Reg(asm.R1, ctx), asm.FnGetSocketCookie.Call(), asm.StoreMem(asm.RFP, atEvent+eventCookie, asm.R0, asm.DWord))

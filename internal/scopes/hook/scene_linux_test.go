@@ -208,9 +208,9 @@ func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, on
 	t.Helper()
 	for _, p := range []Protocol{TCP, UDP} {
 		for _, v6 := range []bool{false, true} {
-			a := Answer{ID: uint64(scope), Kind: Place, Source: n.Client4, Device: n.Name, ByDevice: byDevice, Only: only}
+			a := Answer{ID: uint64(scope), Kind: Place, First: Way{Source: n.Client4, Device: n.Name, ByDevice: byDevice}, Only: only}
 			if v6 {
-				a.Source = n.Client6
+				a.First.Source = n.Client6
 			}
 			if err := s.table.SetUsual(Usual{Scope: scope, Protocol: p, V6: v6}, a); err != nil {
 				t.Fatal(err)

@@ -97,7 +97,7 @@ func load(l loader) (_ *Table, err error) {
 	if t.ring, err = ringbuf.NewReader(t.maps["events"]); err != nil {
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
 	}
-	return t, t.Hold(0)
+	return t, errors.Join(t.Hold(0), t.SetDown(&[MaxNetworks]bool{}))
 }
 
 // lacking makes the error about something that the kernel has refused.
@@ -192,6 +192,19 @@ func (t *Table) Hold(d time.Duration) error {
 	binary.NativeEndian.PutUint32(b[settingsLow:], t.low)
 	binary.NativeEndian.PutUint32(b[settingsHigh:], t.high)
 	return put(t.maps["settings"], make([]byte, 4), b)
+}
+
+// SetDown says which networks are down, by their numbers. With one write, all answers whose
+// first network is down are followed by their alternates. down[0] does not count.
+func (t *Table) SetDown(down *[MaxNetworks]bool) error {
+	b := make([]byte, MaxNetworks+1)
+	for i := 1; i < MaxNetworks; i++ {
+		if down[i] {
+			b[i] = 1
+		}
+	}
+	b[noNetwork] = 1
+	return put(t.maps["down"], make([]byte, 4), b)
 }
 
 // SetGroup sets the class of a control group, and the forms of the members of that class (see
@@ -298,8 +311,8 @@ func (u *Usual) encode() []byte {
 // SetUsual sets what is done with a scope's connections to destinations that have no answer of
 // their own.
 func (t *Table) SetUsual(u Usual, a Answer) error {
-	if a.Kind == Place && a.Source.Is4() == u.V6 {
-		return fmt.Errorf("an address of the other family: %v", a.Source)
+	if a.Kind == Place && a.First.Source.Is4() == u.V6 {
+		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
 	b, err := a.encode()
 	if err != nil {
@@ -313,8 +326,8 @@ func (t *Table) DropUsual(u Usual) error { return drop(t.maps["usual"], u.encode
 
 // SetAnswer sets what is done with connections to one destination.
 func (t *Table) SetAnswer(k Key, a Answer) error {
-	if a.Kind == Place && a.Source.Is4() != k.Remote.Addr().Is4() {
-		return fmt.Errorf("an address of the other family: %v", a.Source)
+	if a.Kind == Place && a.First.Source.Is4() != k.Remote.Addr().Is4() {
+		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
 	b, err := a.encode()
 	if err != nil {
