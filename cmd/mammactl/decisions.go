@@ -37,7 +37,7 @@ With --json each line is one event, with and without -f: an object with type, ti
 for the types decision and outcome, decision.
 
 Decisions on the requests of others are shown to root, to the user that mamma
-runs as, and to the control group.`
+runs as, and to members of the group that the setting control_group names.`
 
 // browsing says which decisions to show.
 type browsing struct {

@@ -27,8 +27,8 @@ connections have carried.
 
 --detach ends that: programs connect as if mamma was not there, until mamma reads
 its configuration again. Where no mamma runs, it ends what the last one has left
-behind. Only root and the user that mamma runs as may do this, and only root and
-members of the control group may look at the scopes.`,
+behind. Only root and the user that mamma runs as may do this. Only they and members
+of the group that the setting control_group names may look at the scopes.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			if detach {
 				return a.detachScopes(ctx, c, dir)

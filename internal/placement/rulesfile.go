@@ -130,7 +130,7 @@ func (s *stated) save(say *speaker) {
 	}
 	s.load(say)
 	if err := s.learnt.Save(s.rules.learning.File); err != nil {
-		say.once("kept", "what was learnt is not kept: %v", err)
+		say.once("kept", "cannot save what was learnt, so the next run does not know it; make its directory writable, or name another file: %v", err)
 	}
 }
 

@@ -370,7 +370,7 @@ func (p *Proxy) saveTo(file string) {
 		return
 	}
 	if err := p.learner.Save(file); err != nil {
-		p.log.Error("what was learnt is not kept", "err", err)
+		p.log.Error("cannot save what was learnt, so the next start does not know it; make the directory writable for muacsocksd, or name another file", "file", file, "err", err)
 	}
 }
 

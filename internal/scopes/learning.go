@@ -179,6 +179,6 @@ func (e *Engine) saveNow() {
 		return
 	}
 	if err := e.learning.habits.Save(e.opts.Learnt); err != nil {
-		e.log.Error("what scopes have learnt is not kept", "err", err)
+		e.log.Error("cannot save what scopes have learnt, so the next start does not know it; make the directory writable for mamma, or set state_dir", "file", e.opts.Learnt, "err", err)
 	}
 }

@@ -37,7 +37,7 @@
 // # Who may do what
 //
 // The mode of the socket decides who may connect. Root, the user that the daemon
-// runs as, and members of the control group see all decisions, and the scopes. Other
+// runs as, and members of Options.Group see all decisions, and the scopes. Other
 // peers see only the decisions on requests of their own user. Only root and the daemon's
 // user may set, reload and detach.
 //

@@ -34,7 +34,7 @@ func peerOf(c *net.UnixConn) (peer, error) {
 // guard decides who may do more than look at the networks.
 type guard struct {
 	owner uint32  // the user that the daemon runs as
-	group *uint32 // the control group; nil: none
+	group *uint32 // Options.Group
 }
 
 // nobody is the id that the kernel shows for users and groups without an id in the

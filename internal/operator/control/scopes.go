@@ -91,7 +91,7 @@ func (v *ScopeVariant) Put(set intent.Set) { v.Intents = intents(set) }
 // mayRead checks that the peer may see what other users do.
 func (s *Server) mayRead(r *http.Request) error {
 	if !s.guard.rights(peerFrom(r.Context())).ReadAll {
-		return failure(http.StatusForbidden, "forbidden", errors.New("only root, the user that mamma runs as and the control group may see the scopes, which tell what others do"))
+		return failure(http.StatusForbidden, "forbidden", errors.New("only root, the user that mamma runs as, and members of the group that the setting control_group names may see the scopes, which tell what others do"))
 	}
 	return nil
 }

@@ -47,7 +47,8 @@ type Options struct {
 	Scopes func(context.Context) (Scopes, error)
 	// DetachScopes ends that until the next reload. nil: it cannot be ended.
 	DetachScopes func(context.Context) error
-	// Group is the id of the control group; nil: none.
+	// Group is the id of the group whose members may read everything (setting control_group);
+	// nil: none.
 	Group *uint32
 	// Metrics answers GET /metrics. It may be nil.
 	Metrics http.Handler
