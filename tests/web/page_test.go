@@ -115,8 +115,8 @@ func TestPage(t *testing.T) {
 	calm(t, late)
 }
 
-// The page tells about scopes how to have one, what each matches and has done, and what is
-// wrong.
+// The page tells about scopes how to have one, what each matches and has done, which connections
+// its rules tell apart, what it has learnt, and what is wrong.
 func TestScopes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -135,10 +135,14 @@ func TestScopes(t *testing.T) {
 		Root: known("/sys/fs/cgroup"), Hooks: []string{"connect4", "connect6"}, Kept: true, Groups: 41, Scopes: []control.Scope{{
 			Name: "backup", Units: []string{"backup.service"}, Groups: []string{"/system.slice/backup.service", "/a", "/b"}, Placed: 1234, Left: 5, Refused: 6, Failed: 7,
 			Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "leave"}},
+			Learning: true, Learnt: 2, Variants: []control.ScopeVariant{
+				{Source: "rule <i>mirror", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "place", Chosen: lte}}},
+				{Source: "ports 22, 23", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "refuse"}, {Family: "IPv6", Transport: "stream", Kind: "leave"}}},
+			},
 		}, {Name: "others", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "refuse"}, {Family: "IPv6", Transport: "stream", Kind: "refuse"}}}},
 	}
 	d.scopes.Store(&state)
-	says("backup unit backup.service /system.slice/backup.service, /a and 1 more IPv4 lte, IPv6 left to the kernel 1 234 5 6 7")
+	says("backup unit backup.service /system.slice/backup.service, /a and 1 more IPv4 lte, IPv6 left to the kernel rule <i>mirror: lte ports 22, 23: IPv4 refused, IPv6 left to the kernel learnt for 2 destinations 1 234 5 6 7")
 	says("others all that no other scope is about none yet refused 0 0 0 0")
 	says("Attached to connect4, connect6 for 41 control groups below /sys/fs/cgroup.")
 	says("Not bound are those")
