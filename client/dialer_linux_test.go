@@ -111,6 +111,9 @@ func TestDecisionReports(t *testing.T) {
 		{"given up", "tcp", Outcome{Duration: time.Second, Err: context.Canceled}, nil},
 		{"a datagram", "udp", Outcome{Duration: time.Second}, nil},
 		{"connected", "tcp", Outcome{Duration: 7 * time.Millisecond, Local: netip.MustParseAddrPort("127.0.0.2:4711")}, &wire.Outcome{Milliseconds: 7, LocalPort: 4711}},
+		{"connected by an alternate", "tcp", Outcome{Candidate: 1, Duration: time.Millisecond}, &wire.Outcome{Candidate: 1, Milliseconds: 1}},
+		{"refused by an alternate", "tcp", Outcome{Candidate: 2, Err: syscall.ECONNREFUSED}, &wire.Outcome{Candidate: 2, Errno: int32(syscall.ECONNREFUSED)}},
+		{"connected without a suggestion", "tcp", Outcome{Candidate: PlainDial}, &wire.Outcome{Candidate: int32(PlainDial)}},
 		{"connected, plainly", "tcp", Outcome{PlainTCP: true}, &wire.Outcome{Flags: wire.OutcomePlainTCP}},
 		{"refused", "tcp", Outcome{Err: &net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}, &wire.Outcome{Errno: int32(syscall.ECONNREFUSED)}},
 	} {

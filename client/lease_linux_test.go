@@ -596,3 +596,31 @@ func TestDialsGoOnWithoutTheExtension(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 }
+
+// A report names the candidate that was used, also of a decision by a lease. If it is not
+// the first choice, the manager is asked about the next connection.
+func TestLeaseReportsOfAnAlternate(t *testing.T) {
+	l := startLessor(t, nil)
+	for range 3 { // asked, by the lease, asked
+		dec, err := l.dialer.Decide(t.Context(), "tcp", l.address())
+		if err != nil || dec.Err() != nil {
+			t.Fatal(err, dec.Err())
+		}
+		dec.Report(Outcome{Candidate: 1, Duration: 30 * time.Millisecond})
+	}
+	if err := l.dialer.Daemon.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	decisions, reports := 0, 0
+	for _, m := range l.All() {
+		switch {
+		case m.Action == wire.ActionSocketConnectRequest:
+			decisions++
+		case m.Outcome != nil && *m.Outcome == wire.Outcome{Candidate: 1, Milliseconds: 30}:
+			reports++
+		}
+	}
+	if decisions != 2 || reports != 3 {
+		t.Errorf("asked %d times, and %d reports of the alternate; want 2 and 3", decisions, reports)
+	}
+}

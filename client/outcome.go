@@ -10,13 +10,16 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Outcome is the result of a connection that a program made itself, by the first
-// Endpoint of a Decision.
+// Outcome is the result of a connection that a program made itself, by an Endpoint of a
+// Decision.
 type Outcome struct {
-	Duration time.Duration  // from the call that connects to its end
-	Err      error          // why there is no connection; nil if there is one
-	Local    netip.AddrPort // of the connection, if there is one
-	PlainTCP bool           // it was opened with MPTCP, and is plain TCP
+	// Candidate is that of the Endpoint; the zero value is the manager's first choice. The
+	// manager doubts the candidates before one that connects, as after a dial that did.
+	Candidate Candidate
+	Duration  time.Duration  // from the call that connects to its end
+	Err       error          // why there is no connection; nil if there is one
+	Local     netip.AddrPort // of the connection, if there is one
+	PlainTCP  bool           // it was opened with MPTCP, and is plain TCP
 }
 
 // milliseconds is a duration as reports have it: 0 if it is negative, and at most 49 days.
@@ -53,20 +56,22 @@ func (dec *Decision) Report(o Outcome) {
 		return
 	}
 	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
-		Milliseconds: milliseconds(o.Duration), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
+		Candidate: int32(o.Candidate), Milliseconds: milliseconds(o.Duration), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
 	}}
-	if o.Err != nil && p.lease != nil {
+	first := o.Candidate == FirstChoice
+	if p.lease != nil && (o.Err != nil || o.Candidate != dec.first().index) {
 		dec.dialer.daemon().doubt(p.lease)
 	}
 	if o.Err != nil && m.Outcome.Errno == 0 {
 		return // the attempt was given up, which says nothing about the network
 	}
-	if o.Err == nil && !o.PlainTCP && p.lease != nil && !p.reuse && !p.candidates[0].multipath {
+	multipath := first && dec.first().multipath
+	if o.Err == nil && first && !o.PlainTCP && p.lease != nil && !p.reuse && !multipath {
 		dec.dialer.daemon().connected(p.id, o.Duration)
 		return
 	}
 	if o.PlainTCP {
 		m.Outcome.Flags = wire.OutcomePlainTCP
 	}
-	dec.dialer.daemon().report(o.Err == nil && !p.candidates[0].multipath, m)
+	dec.dialer.daemon().report(o.Err == nil && !multipath, m)
 }
