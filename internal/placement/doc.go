@@ -14,9 +14,9 @@
 // a process's sockets.
 //
 // A connection whose network stays silent is moved to another one that the manager
-// offers, once the destination has answered there. The supervisor stops the thread that
-// waits for the socket while it lets the socket connect anew, by ptrace(2). It does so
-// only where the kernel resumes what was interrupted.
+// offers, once the destination has answered there. The supervisor stops the threads of the
+// program, by ptrace(2), while it lets the socket connect anew. It does so only where the
+// program gets no error that it would not get by being stopped and continued.
 //
 // Placement is best effort. If it fails, the program's call goes on as it would without
 // placement; with Options.Require the call is refused instead. Placement is not a sandbox:

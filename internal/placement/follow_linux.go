@@ -1,10 +1,9 @@
 package placement
 
 import (
-	"fmt"
+	"container/heap"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,31 +25,45 @@ const (
 	// synRetransmission is when the first SYN is sent again (RFC 6298 section 2.1).
 	// A connection that ended without an answer after that has timed out.
 	synRetransmission = time.Second
+
+	// A connection is looked at after followFirst, and then whenever its age has grown by
+	// a quarter, but at least every followMost. To be told by epoll(7) as soon as one is
+	// ready would wake a thread for each connection, which costs more than all else that
+	// is done for it. Many are looked at together instead. The program has closed none of
+	// its connections by then, unless they are very short: the copy keeps them open.
+	followFirst  = 2 * time.Millisecond
+	followGrowth = 4
+	followMost   = time.Second
 )
 
 // follower finds out the results of connections from copies of their sockets, and
 // reports them to the manager. It takes nothing from a socket that the program would
 // miss. For instance it does not read SO_ERROR, because reading clears it.
 type follower struct {
-	epoll int
 	most  int
 	meter *meter // measures what connections carry; nil: nothing is learnt
 
 	tracer *tracer       // stops programs while their sockets are moved; nil: none is moved
 	races  chan struct{} // an element for each race that runs
+	wake   chan struct{} // receives when the next look has become due earlier
 
-	mu    sync.Mutex
-	under map[int]*attempt // by descriptor of the copy, which the follower owns
+	mu     sync.Mutex
+	under  map[int]*attempt // by descriptor of the copy, which the follower owns
+	due    attempts         // the same
+	rests  time.Time        // until when nothing is looked at
+	latest time.Time        // when the latest one was added
 }
 
 // attempt is a connection under way.
 type attempt struct {
-	fd       int
-	decision *client.Decision
-	begun    time.Time
-	dest     netip.AddrPort
-	cookie   uint64
-	bound    bool // the socket has had a port before connecting, so a port proves nothing
+	fd        int
+	decision  *client.Decision
+	candidate client.Candidate // of the decision, which the socket is bound to
+	begun     time.Time
+	called    time.Time // when the program's call began, of a socket that was moved since; else zero
+	dest      netip.AddrPort
+	cookie    uint64
+	bound     bool // the socket has had a port before connecting, so a port proves nothing
 	// multipath tells that the socket is one of Multipath TCP.
 	multipath bool
 	learner   *habits.Learner // nil: nothing is learnt
@@ -62,27 +75,49 @@ type attempt struct {
 	v6      bool              // it is a socket of IPv6
 	theirs  waiter
 	say     func(what string) // tells a person of it; nil: nobody wants to know
-	timer   *time.Timer       // starts the race; nil: there will be none
-	cancel  func()            // ends the race; nil: none runs
-	moves   atomic.Bool       // to another network than the decision's first
+
+	// The rest is guarded by follower.mu.
+	next   time.Time // when it is looked at again
+	at     int       // its place in follower.due
+	raced  bool      // the race has begun
+	cancel func()    // ends the race; nil: none runs
+	moving bool      // the socket is being moved, and must not be looked at
 }
 
-func newFollower() (*follower, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("follow connections: %w", os.NewSyscallError("epoll_create1", err))
-	}
-	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}, races: make(chan struct{}, maxRaces)}
+// attempts is ordered by the time of the next look.
+type attempts []*attempt
+
+func (l attempts) Len() int           { return len(l) }
+func (l attempts) Less(i, j int) bool { return l[i].next.Before(l[j].next) }
+func (l attempts) Swap(i, j int) {
+	l[i], l[j] = l[j], l[i]
+	l[i].at, l[j].at = i, j
+}
+func (l *attempts) Push(x any) {
+	a := x.(*attempt)
+	a.at = len(*l)
+	*l = append(*l, a)
+}
+func (l *attempts) Pop() any {
+	old := *l
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*l = old[:len(old)-1]
+	return last
+}
+
+// newFollower returns a follower. Its method run has to be called.
+func newFollower() *follower {
+	f := &follower{most: maxFollowed, under: map[int]*attempt{}, races: make(chan struct{}, maxRaces), wake: make(chan struct{}, 1)}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
 		f.most = int(min(maxFollowed, limit.Cur/2))
 	}
-	go f.run()
-	return f, nil
+	return f
 }
 
 // add follows a connection that is about to be made. If it returns true, the descriptor
-// belongs to the follower. The caller calls watch when the program's call goes on.
+// belongs to the follower.
 func (f *follower) add(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,70 +125,116 @@ func (f *follower) add(a *attempt) bool {
 		return false
 	}
 	a.begun = time.Now()
+	f.latest = a.begun
 	f.under[a.fd] = a
+	heap.Push(&f.due, a)
+	f.soonLocked(a)
 	return true
 }
 
-// watch begins to wait for the result of an attempt. A socket that is not connecting yet
-// counts as hung up, so before the call the kernel would report that, and take the
-// processor from the program.
-func (f *follower) watch(a *attempt) {
+// soonLocked makes the follower look at a connection after followFirst.
+func (f *follower) soonLocked(a *attempt) {
+	a.next = a.begun.Add(followFirst)
+	heap.Fix(&f.due, a.at)
+	if f.rests.Sub(a.next) > followFirst {
+		f.rests = a.next
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run looks at connections until done is closed.
+func (f *follower) run(done <-chan struct{}) {
+	timer := time.NewTimer(followMost)
+	defer timer.Stop()
+	for {
+		timer.Reset(f.pass(time.Now()))
+		select {
+		case <-timer.C:
+		case <-f.wake:
+		case <-done:
+			return
+		}
+	}
+}
+
+// pass looks at the connections that are due, and returns how long to rest.
+func (f *follower) pass(now time.Time) time.Duration {
+	for {
+		a, rest := f.nextDue(now)
+		if a == nil {
+			return rest
+		}
+		f.look(a, now)
+	}
+}
+
+// nextDue returns a connection that is due, and determines when it is looked at again. If
+// there is none, it returns how long to rest.
+func (f *follower) nextDue(now time.Time) (*attempt, time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.under[a.fd] != a {
-		return // it is over already
+	if len(f.due) > 0 && !f.due[0].next.After(now) {
+		a := f.due[0]
+		age := now.Sub(a.begun)
+		a.next = now.Add(max(followFirst, min(followMost, age/followGrowth)))
+		if race := a.begun.Add(raceDelay); age < raceDelay && a.next.After(race) {
+			a.next = race
+		}
+		heap.Fix(&f.due, 0)
+		return a, 0
 	}
-	// The trigger is by edges, for the same reason.
-	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
-	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
-		f.dropLocked(a)
-		return
+	// Where connections are made one after the other, the next one need not wake this
+	// process.
+	rest := patience
+	if now.Sub(f.latest) < restless*followFirst {
+		rest = followFirst
 	}
-	if len(a.offered) > 1 {
-		a.timer = time.AfterFunc(raceDelay, func() { f.race(a) })
+	if len(f.due) > 0 {
+		rest = min(rest, max(followFirst, f.due[0].next.Sub(now)))
 	}
+	f.rests = now.Add(rest)
+	return nil, rest
 }
 
-func (f *follower) run() {
-	events := make([]unix.EpollEvent, 64)
-	swept := time.Now()
-	for {
-		// The time limit is for connections on which nothing happens.
-		n, err := unix.EpollWait(f.epoll, events, int(time.Second/time.Millisecond))
-		if err != nil {
-			n = 0 // after EINTR
-		}
-		now := time.Now()
-		for _, e := range events[:n] {
-			f.look(int(e.Fd), now)
-		}
-		if now.Sub(swept) >= time.Second {
-			swept = now
-			f.sweep(now)
-		}
-	}
-}
+// restless is for how many times followFirst after a connection another one is expected.
+const restless = 10
 
 // look looks at one connection, and stops following it if its result is known.
-func (f *follower) look(fd int, now time.Time) {
+func (f *follower) look(a *attempt, now time.Time) {
 	f.mu.Lock()
-	a := f.under[fd]
+	leave := f.under[a.fd] != a || a.moving
 	f.mu.Unlock()
-	if a == nil {
+	if leave {
 		return
 	}
-	switch o, result := a.outcome(now); result {
-	case pending:
-	default:
-		if !f.drop(a) {
-			return // another goroutine has looked, too
-		}
-		if result == known && !a.moves.Load() { // else it was told that the other network answers
-			a.decision.Report(o)
-		}
-		if result == known && o.Err == nil {
-			f.measure(a, o.Local)
-		}
+	o, result := a.outcome(now)
+	if result == pending {
+		f.mayRace(a, now)
+		return
+	}
+	if !f.drop(a) {
+		return // another goroutine has looked, too, or the socket has been moved
+	}
+	// A connection that was left to the kernel from the beginning says nothing of the
+	// networks that the manager prefers to that.
+	if result == known && a.candidate != client.PlainDial {
+		a.decision.Report(o)
+	}
+	if result == known && o.Err == nil {
+		f.measure(a, o.Local)
+	}
+}
+
+// mayRace begins the race for a connection that has had no answer for a while.
+func (f *follower) mayRace(a *attempt, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !a.raced && len(a.offered) > 1 && now.Sub(a.begun) >= raceDelay {
+		a.raced = true
+		go f.race(a)
 	}
 }
 
@@ -171,13 +252,11 @@ func (f *follower) measure(a *attempt, local netip.AddrPort) {
 // connect that waited for an answer has ended.
 func (f *follower) end(now time.Time) {
 	f.mu.Lock()
-	left := slices.Collect(maps.Keys(f.under))
-	for _, a := range f.under {
-		a.last.Store(true)
-	}
+	left := slices.Collect(maps.Values(f.under))
 	f.mu.Unlock()
-	for _, fd := range left {
-		f.look(fd, now)
+	for _, a := range left {
+		a.last.Store(true)
+		f.look(a, now)
 	}
 }
 
@@ -185,40 +264,16 @@ func (f *follower) end(now time.Time) {
 func (f *follower) drop(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dropLocked(a)
-}
-
-// dropLocked is drop with the lock held. While the program has the socket open, closing
-// the copy does not end what was asked of epoll(7). Events would still come, and a later
-// copy of the socket with the same number could not be watched.
-func (f *follower) dropLocked(a *attempt) bool {
 	if f.under[a.fd] != a {
 		return false
 	}
 	delete(f.under, a.fd)
-	if a.timer != nil {
-		a.timer.Stop()
-	}
+	heap.Remove(&f.due, a.at)
 	if a.cancel != nil {
 		a.cancel()
 	}
-	_ = unix.EpollCtl(f.epoll, unix.EPOLL_CTL_DEL, a.fd, nil) // an error: it was not watched yet
 	_ = unix.Close(a.fd)
 	return true
-}
-
-func (f *follower) sweep(now time.Time) {
-	f.mu.Lock()
-	var old []int
-	for fd, a := range f.under {
-		if now.Sub(a.begun) > patience {
-			old = append(old, fd)
-		}
-	}
-	f.mu.Unlock()
-	for _, fd := range old {
-		f.look(fd, now)
-	}
 }
 
 type result int
@@ -258,7 +313,16 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 		connected: connected(info), last: a.last.Load(),
 	}
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	return judge(s, took, local, func() bool { return a.multipath && becamePlain(a.fd) })
+	o, r = judge(s, took, local, func() bool { return a.multipath && becamePlain(a.fd) })
+	o.Candidate = a.candidate
+	switch rtt := time.Duration(info.Rtt) * time.Microsecond; {
+	case o.Err != nil:
+	case !a.called.IsZero():
+		o.Duration = now.Sub(a.called) // of the whole connect, as after a dial
+	case info.Total_retrans == 0 && rtt > 0:
+		o.Duration = min(took, rtt) // the look came later than the answer to the SYN
+	}
+	return o, r
 }
 
 // connected tells whether a socket is or was connected. A peer that accepts the

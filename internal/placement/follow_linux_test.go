@@ -212,51 +212,136 @@ func TestOutcomeOfBoundSockets(t *testing.T) {
 	}
 }
 
-// When the result of a connection is known, the kernel reports nothing of it any more, though
-// the program has it open. A later copy of the socket with the same number is watched again.
-func TestFollowerLetsGo(t *testing.T) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+// connectTo makes a socket of TCP connect, and returns it with a copy of it. The socket is
+// closed at the end of the test.
+func connectTo(t *testing.T, l net.Listener) (theirs, own int) {
+	t.Helper()
+	theirs, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Close(epoll) }()
-	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	t.Cleanup(func() { _ = unix.Close(theirs) })
+	own, err = unix.FcntlInt(uintptr(theirs), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Connect(theirs, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: l.Addr().(*net.TCPAddr).Port})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Close(fd) }()
-	const number = 500 // nothing else gets it here
-	copied := func() *attempt {
-		t.Helper()
-		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, number)
-		if err != nil || n != number {
-			t.Fatalf("the copy is %d, %v; want %d", n, err, number)
+	return theirs, own
+}
+
+// Connections are looked at together, each a moment after it began, and then less and less
+// often. The copies of those whose results are known are closed.
+func TestFollowerPasses(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	f := newFollower()
+	waits, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own := connectTo(t, l)
+	f.pass(time.Now()) // from now on, nothing is looked at for long
+	done, still := &attempt{fd: own, decision: &client.Decision{}}, &attempt{fd: waits}
+	if !f.add(done) || !f.add(still) || len(f.wake) != 1 {
+		t.Fatalf("not followed, or not woken: %d", len(f.wake))
+	}
+	<-f.wake
+	now := still.begun
+	if rest := f.pass(now); rest != followFirst || len(f.under) != 2 {
+		t.Errorf("at once: %d are followed, and the next look is in %v", len(f.under), rest)
+	}
+	now = now.Add(followFirst)
+	if f.pass(now); len(f.under) != 1 || f.under[waits] != still {
+		t.Errorf("after %v, %d are followed; want the one that has not connected", followFirst, len(f.under))
+	}
+	if _, err := unix.FcntlInt(uintptr(own), unix.F_GETFD, 0); err == nil {
+		t.Error("the copy is open")
+	}
+	looks := 0
+	for rest := f.pass(now); len(f.under) > 0; looks++ {
+		now = now.Add(rest)
+		rest = f.pass(now)
+	}
+	if age := now.Sub(still.begun); age < patience || age > patience+2*followMost || looks > 100 {
+		t.Errorf("it is given up after %v and %d looks; want %v", age, looks, patience)
+	}
+	if rest := f.pass(now); rest != patience || len(f.due) != 0 {
+		t.Errorf("with %d left, the next look is in %v", len(f.due), rest)
+	}
+}
+
+// No more copies are kept than the bound says.
+func TestFollowerIsBounded(t *testing.T) {
+	f := newFollower()
+	f.most = 2
+	for fd, want := range []bool{true, true, false} {
+		if got := f.add(&attempt{fd: fd + 1e6}); got != want {
+			t.Errorf("number %d: %v", fd, got)
 		}
-		a := &attempt{fd: n}
-		if !f.add(a) {
-			t.Fatal("not followed")
-		}
-		f.watch(a)
-		return a
 	}
-	first := copied()
-	if !f.drop(first) {
-		t.Error("the first was forgotten before")
+}
+
+// A connection may be over when it is looked at. What took long was not its connecting.
+func TestOutcomeOfLateLooks(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	events := make([]unix.EpollEvent, 1)
-	if n, err := unix.EpollWait(epoll, events, 0); n != 0 || err != nil { // without a connection, it counts as hung up
-		t.Errorf("%d events of what is followed no more, %v", n, err)
+	defer func() { _ = l.Close() }()
+	_, own := connectTo(t, l)
+	defer func() { _ = unix.Close(own) }()
+	a := &attempt{fd: own, begun: time.Now(), candidate: 1}
+	o, r := a.outcome(a.begun.Add(time.Second))
+	if r != known || o.Err != nil || o.Candidate != 1 || o.Duration <= 0 || o.Duration > time.Second/2 {
+		t.Errorf("%v, %+v; want a connection that took as long as an answer takes", r, o)
 	}
-	second := copied()
-	if f.under[number] != second {
-		t.Fatal("the second is not watched")
+	a.called = a.begun.Add(-time.Second)
+	if o, r := a.outcome(a.begun); r != known || o.Duration != time.Second {
+		t.Errorf("%v, %+v; want the time from the program's call", r, o)
 	}
-	if f.drop(first) || f.under[number] != second {
-		t.Error("what was forgotten takes the next one along")
+}
+
+// Nobody looks at a socket while it is moved. Afterwards the connection is the new
+// network's, or the old one's if moving failed.
+func TestFollowerOfMovedSockets(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want client.Candidate
+	}{
+		{"moved", nil, 1},
+		{"not moved", unix.EPERM, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFollower()
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &attempt{fd: fd, source: netip.MustParseAddr("10.1.0.2")}
+			if !f.add(a) {
+				t.Fatal("not followed")
+			}
+			late := time.Now().Add(2 * patience) // when a socket that has not begun to connect is given up
+			err = f.instead(a, client.Endpoint{Candidate: 1, Source: netip.MustParseAddr("10.2.0.2")}, func() error {
+				f.look(f.under[fd], late)
+				if f.under[fd] == nil {
+					t.Error("it was looked at meanwhile")
+				}
+				return tt.err
+			})
+			now := f.under[fd]
+			if !errors.Is(err, tt.err) || now == nil || now.candidate != tt.want || (now == a) != (tt.err != nil) {
+				t.Fatalf("%v; followed is %+v, want candidate %d", err, now, tt.want)
+			}
+			if f.look(now, late); len(f.under) != 0 || len(f.due) != 0 {
+				t.Error("it is not looked at any more")
+			}
+		})
 	}
-	if n, err := unix.EpollWait(epoll, events, 0); n != 1 || err != nil {
-		t.Errorf("%d events of the second, %v", n, err)
-	}
-	f.drop(second)
 }

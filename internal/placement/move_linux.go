@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +19,14 @@ import (
 
 // A socket that connects has its source address in its SYN, so it can be moved to another
 // network only by connecting anew. The kernel offers that in three steps: end the attempt
-// (connect to AF_UNSPEC), bind, connect. A program that looks at the socket between them
-// would see a failure. So the thread that waits for the socket is stopped meanwhile, by
-// ptrace(2), which no other process notices. That interrupts the thread's system
-// call, and the kernel begins the call again, as after a stop and SIGCONT. The kernel does
-// so with some calls only (signal(7)). Threads that are in others are not stopped.
+// (connect to AF_UNSPEC), bind, connect. The socket stays the same, so that what epoll(7)
+// is to watch goes on to be watched. A program that looks at the socket between the steps
+// would see a failure. So the threads that might look are stopped meanwhile, by
+// ptrace(2), which no other process notices: the thread that is blocked in connect(2),
+// or else all threads of the process. That interrupts their system calls, as a stop and
+// SIGCONT do. The kernel then begins most calls again. epoll_wait(2) ends with EINTR, which
+// programs that use it have to expect. Where another call would end so (signal(7)),
+// nothing is stopped.
 
 // waiter is the thread whose call began the connection, usually by connect(2).
 type waiter struct {
@@ -32,28 +37,19 @@ type waiter struct {
 
 var (
 	errAnswered = errors.New("the destination has answered meanwhile")
-	errOtherUse = errors.New("the program waits in a way that cannot be interrupted")
-	errThreads  = errors.New("the program does not wait in connect(2), and has several threads, any of which may look at the socket")
-	errTimed    = errors.New("the socket has a time limit for sending (SO_SNDTIMEO), by which connect(2) would fail if it is interrupted")
-	errFastOpen = errors.New("the socket carries data in its SYN")
+	errOtherUse = errors.New("a thread of the program waits in a system call that would fail if it was interrupted")
+	errTimed    = errors.New("the socket has a time limit for sending (SO_SNDTIMEO), by which connect would fail if it was interrupted")
+	errFastOpen = errors.New("the socket carries data in its SYN (TCP_FASTOPEN_CONNECT)")
 	errGone     = errors.New("the program has given the connection up")
+	errSignal   = errors.New("a signal has come to the program at the same moment")
+	errOutside  = errors.New("the program is not in connect any more")
 )
 
-// mayMove checks that the thread still has the socket, and that the program would not notice
-// an interruption. own is this process's descriptor of the socket.
+// mayMove checks that the program still has the socket, and that the socket can be moved.
+// own is this process's descriptor of it.
 func (w waiter) mayMove(own int, cookie uint64) error {
-	th, err := openThread(w.tid)
-	if err != nil {
-		return err
-	}
-	defer th.close()
-	theirs, err := th.descriptor(w.fd)
-	if err != nil {
+	if !w.has(cookie) {
 		return errGone
-	}
-	defer func() { _ = unix.Close(theirs) }()
-	if c, err := unix.GetsockoptUint64(theirs, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil || c != cookie {
-		return errGone // the number is another socket's
 	}
 	limit, err := unix.GetsockoptTimeval(own, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
 	if err != nil {
@@ -68,40 +64,176 @@ func (w waiter) mayMove(own int, cookie uint64) error {
 	case fast != 0:
 		return errFastOpen
 	}
-	_, err = w.inside(own)
-	return err
+	return nil
 }
 
-// inside tells whether the thread is blocked in connect(2). If not, it may wait in poll(2) or
-// select(2), or run.
-// The error says why the thread cannot be interrupted, or the socket not be moved.
+// has tells whether the program still has the socket. The thread that began the
+// connection may have ended, but others have the same descriptors.
+func (w waiter) has(cookie uint64) bool {
+	for _, tid := range []uint32{w.tid, uint32(w.pid)} {
+		if th, err := openThread(tid); err == nil {
+			c, err := th.cookie(w.fd)
+			th.close()
+			if err == nil && c == cookie {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cookie returns the cookie of a socket of the thread.
+func (t *thread) cookie(fd int) (uint64, error) {
+	theirs, err := t.descriptor(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(theirs) }()
+	return unix.GetsockoptUint64(theirs, unix.SOL_SOCKET, unix.SO_COOKIE)
+}
+
+// stopped calls f while no thread of the program can look at the socket. again tells f that
+// no thread is in connect(2), so that f has to begin to connect. own is this process's
+// descriptor of the socket.
+func (w waiter) stopped(t *tracer, own int, f func(again bool) error) error {
+	inside, err := w.inside(own)
+	for range signalTries {
+		if err != nil || !inside {
+			break
+		}
+		err = t.hold(w.tid, func() error {
+			if inside, err := w.inside(own); err != nil || !inside {
+				return cmp.Or(err, errOutside)
+			}
+			return f(false)
+		})
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, errSignal), errors.Is(err, errOutside):
+			inside, err = w.inside(own) // the signal's handler may have ended the call
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case inside:
+		return errSignal
+	}
+	if err := w.interruptible(); err != nil {
+		return err
+	}
+	return t.holdAll(w.pid, func() error { return f(true) })
+}
+
+// signalTries is how often to try to stop a thread that gets signals. Those who get many,
+// such as under a profiler, get 1000 in a second.
+const signalTries = 3
+
+// inside tells whether the thread is blocked in connect(2) with the socket.
 func (w waiter) inside(own int) (bool, error) {
 	flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFL, 0)
 	if err != nil {
 		return false, os.NewSyscallError("fcntl F_GETFL", err)
 	}
-	task := "/proc/" + strconv.Itoa(w.pid) + "/task"
-	b, err := os.ReadFile(task + "/" + strconv.FormatUint(uint64(w.tid), 10) + "/syscall")
+	nr, fd, err := callOf(w.pid, int(w.tid))
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+		return false, nil // the thread has ended
+	case err != nil:
+		return false, err
+	}
+	return nr == unix.SYS_CONNECT && flags&unix.O_NONBLOCK == 0 && fd == w.fd, nil
+}
+
+const (
+	// callTries is how often to look at a thread that is in a system call that must not be
+	// interrupted, and callRest the time between. A call that does not wait is over then.
+	callTries = 4
+	callRest  = 5 * time.Millisecond
+)
+
+// interruptible checks that no thread of the process waits in a call that an interruption
+// would end with an error, other than epoll_wait(2).
+func (w waiter) interruptible() error {
+	list, err := tasks(w.pid)
+	if err != nil {
+		return err
+	}
+	if len(list) > maxHeld {
+		return errTooMany
+	}
+	for _, tid := range list {
+		for try := range callTries {
+			if try > 0 {
+				time.Sleep(callRest)
+			}
+			if err = w.interrupts(tid); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// interrupts checks that the call that a thread is in may be interrupted.
+func (w waiter) interrupts(tid int) error {
+	nr, fd, err := callOf(w.pid, tid)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+		return nil // it has ended
+	case err != nil:
+		return err
+	case nr < 0, slices.Contains(resumed, nr):
+		return nil
+	}
+	var option int
+	switch {
+	case slices.Contains(receivingCalls, nr):
+		option = unix.SO_RCVTIMEO
+	case slices.Contains(sendingCalls, nr):
+		option = unix.SO_SNDTIMEO
+	default:
+		return fmt.Errorf("%w (number %d)", errOtherUse, nr)
+	}
+	limited, err := timeLimit(uint32(tid), fd, option)
+	if err == nil && limited {
+		err = fmt.Errorf("%w (number %d, with a time limit)", errOtherUse, nr)
+	}
+	return err
+}
+
+// timeLimit tells whether a thread's descriptor is a socket with a time limit.
+func timeLimit(tid uint32, fd, option int) (bool, error) {
+	th, err := openThread(tid)
 	if err != nil {
 		return false, err
 	}
-	nr, arg, err := parseSyscall(string(b))
-	switch {
-	case err != nil:
+	defer th.close()
+	theirs, err := th.descriptor(fd)
+	if err != nil {
 		return false, err
-	case nr == unix.SYS_CONNECT && flags&unix.O_NONBLOCK == 0:
-		if int32(arg) != int32(w.fd) {
-			return false, errGone // it connects another one
-		}
-		return true, nil
-	case nr >= 0 && nr != unix.SYS_CONNECT && !slices.Contains(resumed, nr):
-		return false, errOtherUse
 	}
-	threads, err := os.ReadDir(task)
-	if err == nil && len(threads) != 1 {
-		err = errThreads
+	defer func() { _ = unix.Close(theirs) }()
+	limit, err := unix.GetsockoptTimeval(theirs, unix.SOL_SOCKET, option)
+	if errors.Is(err, unix.ENOTSOCK) {
+		return false, nil
 	}
-	return false, err
+	return err != nil || *limit != unix.Timeval{}, os.NewSyscallError("getsockopt", err)
+}
+
+// callOf returns the system call that a thread is in, -1 if it is in none, and the call's
+// first argument as a descriptor.
+func callOf(pid, tid int) (nr int64, fd int, err error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/syscall")
+	if err != nil {
+		return 0, 0, err
+	}
+	nr, arg, err := parseSyscall(string(b))
+	return nr, int(int32(arg)), err
 }
 
 // parseSyscall reads which call a thread is in, and the call's first argument
@@ -128,8 +260,7 @@ func parseSyscall(text string) (nr int64, arg uint64, err error) {
 
 // relocate makes the socket leave by another endpoint than the one that it is connecting
 // from. With again, it also begins to connect. Otherwise the program's own connect(2) does
-// so, which the kernel begins again. The thread that waits for the socket is stopped
-// meanwhile.
+// so, which the kernel begins again. No thread of the program looks at the socket meanwhile.
 func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 	if !a.waiting(fd) {
 		return errAnswered
@@ -148,7 +279,6 @@ func (a *attempt) relocate(fd int, e client.Endpoint, again bool) error {
 		return o.Level == unix.SOL_SOCKET && o.Name == unix.SO_BINDTODEVICE
 	})
 	s := socket{fd: fd, v6: a.v6, typ: unix.SOCK_STREAM, protocol: unix.IPPROTO_TCP}
-	a.moves.Store(true)
 	if err := disconnect(fd); err != nil {
 		return err
 	}

@@ -66,10 +66,7 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFollower()
-	if err != nil {
-		return nil, err
-	}
+	f := newFollower()
 	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, tracer: &tracer{}, placed: map[uint64]bool{}, uses: map[agreed]struct{}{}}
 	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
 	f.tracer = p.tracer
@@ -79,6 +76,7 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	} else {
 		go f.meter.run(nil)
 	}
+	go f.run(nil)
 	go func() {
 		for range time.Tick(habits.SaveEvery) {
 			p.save()
@@ -198,13 +196,12 @@ func (r *receiving) enough() bool {
 
 // handle answers one call.
 func (p *placer) handle(l *notify.Listener, c notify.Call) {
-	var connecting *attempt
 	var err error
 	switch {
 	case c.NR == unix.SYS_SETSOCKOPT && !c.Foreign:
 		err = p.option(l, c)
 	case c.NR != unix.SYS_SOCKET && !c.Foreign:
-		connecting, err = p.place(l, c)
+		err = p.place(l, c)
 	default:
 		if err = p.open(c); err == nil && p.streams(c) {
 			p.makeStream(l, c)
@@ -220,43 +217,37 @@ func (p *placer) handle(l *notify.Listener, c notify.Call) {
 	} else {
 		_ = l.Continue(c)
 	}
-	if connecting != nil {
-		p.follow.watch(connecting)
-	}
 }
 
 // errNoManager means that nobody has decided.
 var errNoManager = errors.New("no Multi Access Manager answers")
 
 // place binds the socket that c is about. If the error is a refusal, the call fails.
-// Otherwise it goes on, with or without an error. An attempt is returned if it is to be
-// watched from then on.
-func (p *placer) place(l *notify.Listener, c notify.Call) (connecting *attempt, err error) {
+// Otherwise it goes on, with or without an error.
+func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	holding := p.holding()
 	w, unread := readWish(c, holding)
 	if errors.Is(unread, errNoSocket) || unread == nil && !w.matters(holding) {
-		return nil, nil
+		return nil
 	}
 	r, err := p.reach(l, c, w.fd)
 	defer r.close()
 	switch kind := errors.Is(err, errKind); {
 	case errors.Is(err, errNoSocket), errors.Is(err, errOver), kind && !r.options.Require:
-		return nil, nil
+		return nil
 	case unread != nil || err != nil && !kind:
-		return nil, r.options.unplaced(w.dest(), r.who, cmp.Or(unread, err))
+		return r.options.unplaced(w.dest(), r.who, cmp.Or(unread, err))
 	case r.options.Require:
-		err = r.hold(w, err)
-		return r.connecting, err
+		return r.hold(w, err)
 	}
 	if !w.matters(false) {
-		return nil, nil
+		return nil
 	}
 	how, ok := p.way(&r.socket)
 	if _, known := p.known(r.socket.cookie); known || !ok || w.parts[0].bare && r.socket.v6 {
-		return nil, nil
+		return nil
 	}
-	err = r.put(w.dest(), how)
-	return r.connecting, err
+	return r.put(w.dest(), how)
 }
 
 // holding tells whether there may be a caller with Options.Require.
@@ -269,8 +260,8 @@ type reached struct {
 	options *stated
 	socket  socket // with a descriptor of -1 if there is no copy
 	theirs  waiter
-	// connecting is what the follower has of the call; the copy belongs to it then.
-	connecting *attempt
+	// followed tells that the follower has the copy, which belongs to it then.
+	followed bool
 }
 
 // errOver says that a call waits no more.
@@ -305,7 +296,7 @@ func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, err
 }
 
 func (r *reached) close() {
-	if r.connecting == nil && r.socket.fd >= 0 {
+	if !r.followed && r.socket.fd >= 0 {
 		_ = unix.Close(r.socket.fd)
 	}
 }
@@ -344,13 +335,13 @@ func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 	}
 	source := ch.endpoint.Source
 	switch own := s.source.Addr(); {
-	case s.typ != unix.SOCK_STREAM, r.connecting != nil:
+	case s.typ != unix.SOCK_STREAM, r.followed:
 		return
 	case source.IsValid() && fixed(own) && own.Unmap() != source:
 		return // it leaves by another network, so that its result tells nothing of the first
 	}
 	a := &attempt{
-		fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0,
+		fd: s.fd, decision: ch.decision, candidate: ch.endpoint.Candidate, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0,
 		multipath: s.protocol == unix.IPPROTO_MPTCP, learner: r.options.learnt,
 		source: source, offered: ch.offered, v6: s.v6, theirs: r.theirs,
 	}
@@ -358,9 +349,7 @@ func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 		who := r.who
 		a.say = func(what string) { p.say.line("%q[%d] -> %v  %s", who.command, who.pid, dest, what) }
 	}
-	if p.follow.add(a) {
-		r.connecting = a
-	}
+	r.followed = p.follow.add(a)
 }
 
 // optionsOf returns what was stated for a process. An inner run that the process

@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if status, handled := Dispatch(os.Args[1:]); handled {
 		os.Exit(status)
 	}
+	if os.Args[0] == busyName {
+		os.Exit(beBusy())
+	}
 	os.Exit(m.Run())
 }
 

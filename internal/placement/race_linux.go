@@ -2,6 +2,7 @@ package placement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -153,19 +154,55 @@ func (f *follower) move(a *attempt, own int, e client.Endpoint) {
 	}
 	err := a.theirs.mayMove(own, a.cookie)
 	if err == nil {
-		err = f.tracer.hold(a.theirs.tid, func() error {
-			inside, err := a.theirs.inside(own)
-			if err != nil {
-				return err
+		err = a.theirs.stopped(f.tracer, own, func(again bool) error {
+			if !a.theirs.has(a.cookie) {
+				return errGone
 			}
-			return a.relocate(own, e, !inside)
+			return f.instead(a, e, func() error { return a.relocate(own, e, again) })
 		})
 	}
 	switch {
-	case a.say == nil:
+	case a.say == nil, errors.Is(err, errGone), errors.Is(err, errAnswered): // there is nothing to be told
 	case err != nil:
-		a.say(fmt.Sprintf("does not answer to %v, but to %v; it could not be moved: %v", a.source, e.Source, err))
+		a.say(fmt.Sprintf("does not answer to %v, but to %v; it waits on, and could not be moved: %v", a.source, e.Source, err))
 	default:
 		a.say(fmt.Sprintf("moved to %v, as %v gets no answer", e.Source, a.source))
 	}
+}
+
+// instead follows an attempt over another endpoint from when f has moved its socket there.
+// Nobody looks at the socket meanwhile. After an error of f, the first attempt is followed
+// on.
+func (f *follower) instead(a *attempt, e client.Endpoint, move func() error) error {
+	b := &attempt{
+		fd: a.fd, decision: a.decision, candidate: e.Candidate, called: a.begun, dest: a.dest, cookie: a.cookie, bound: a.bound,
+		multipath: a.multipath, learner: a.learner, source: e.Source, v6: a.v6, theirs: a.theirs, say: a.say, moving: true, begun: time.Now(),
+	}
+	f.mu.Lock()
+	ok := f.replaceLocked(a, b)
+	f.mu.Unlock()
+	if !ok {
+		return errAnswered
+	}
+	err := move()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b.moving, b.begun = false, time.Now()
+	f.soonLocked(b)
+	if err != nil {
+		f.replaceLocked(b, a)
+	}
+	return err
+}
+
+// replaceLocked follows b, which has the same socket, instead of a. It returns false if a
+// was not followed any more.
+func (f *follower) replaceLocked(a, b *attempt) bool {
+	if f.under[a.fd] != a {
+		return false
+	}
+	f.under[a.fd] = b
+	b.next, b.at = a.next, a.at
+	f.due[b.at] = b
+	return true
 }

@@ -70,8 +70,8 @@ func inspect(fd int) (s socket, err error) {
 }
 
 // look finds out of which kind a socket is, its address and its state. It asks for what
-// nothing else tells: the address has the family, and only sockets of TCP and Multipath
-// TCP have a state of TCP. The errors are those of inspect.
+// nothing else tells: the address has the family, and a TCP socket without a port is
+// neither connected nor connecting. The errors are those of inspect.
 func (s *socket) look() error {
 	family, name, err := localName(s.fd)
 	get := func(option int) (n int) {
@@ -93,19 +93,14 @@ func (s *socket) look() error {
 		return errKind
 	}
 	s.source, s.v6 = name, family == unix.AF_INET6
-	s.protocol = get(unix.SO_PROTOCOL)
-	if s.protocol == unix.IPPROTO_TCP || s.protocol == unix.IPPROTO_MPTCP {
-		if info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			s.typ, s.closed = unix.SOCK_STREAM, info.State == tcpClose
-			return nil
-		}
-	}
-	s.typ, s.closed = get(unix.SO_TYPE), true
+	s.protocol, s.typ, s.closed = get(unix.SO_PROTOCOL), get(unix.SO_TYPE), true
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
 	case !placeable(family, s.typ, s.protocol):
 		return errKind
+	case s.typ == unix.SOCK_STREAM && name.Port() != 0:
+		s.closed = tcpState(s.fd) == tcpClose
 	}
 	return nil
 }

@@ -263,6 +263,11 @@ func (s *supervisor) obey() {
 	}
 }
 
+// byJobControl tells whether a signal stops processes (signal(7)).
+func byJobControl(s syscall.Signal) bool {
+	return s == syscall.SIGSTOP || s == syscall.SIGTSTP || s == syscall.SIGTTIN || s == syscall.SIGTTOU
+}
+
 // reap waits for the program and tells the front how it ends. It returns when the last
 // descendant is gone.
 func (s *supervisor) reap() {
@@ -281,7 +286,9 @@ func (s *supervisor) reap() {
 		}
 		switch {
 		case ws.Stopped():
-			_ = s.channel.enc.Encode(news{Stopped: ws.StopSignal()})
+			if byJobControl(ws.StopSignal()) { // else it has stopped for its tracer, which is gone meanwhile
+				_ = s.channel.enc.Encode(news{Stopped: ws.StopSignal()})
+			}
 			continue
 		case ws.Exited():
 			status := ws.ExitStatus()

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,24 @@ func run(how string, to netip.AddrPort, rest []string) error {
 			return err
 		}
 		c, err := net.DialTimeout("tcp", to.String(), limit)
+		return show(c, err)
+	case "busy": // with threads that wait in many ways
+		keepBusy()
+		c, err := net.Dial("tcp", to.String())
+		return show(c, err)
+	case "together": // some at the same time
+		return atOnce(to, rest)
+	case "limited": // by SO_SNDTIMEO, and a time
+		limit, err := time.ParseDuration(rest[0])
+		if err != nil {
+			return err
+		}
+		d := net.Dialer{Timeout: limit, Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) {
+				_ = unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 1000})
+			})
+		}}
+		c, err := d.Dial("tcp", to.String())
 		return show(c, err)
 	case "from":
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(rest[0])}}
@@ -73,6 +92,49 @@ func run(how string, to netip.AddrPort, rest []string) error {
 		}
 	}
 	return raw(how, to, rest)
+}
+
+// keepBusy starts threads that compute, sleep, wait for each other, read what never comes
+// and make new threads.
+func keepBusy() {
+	go func() {
+		for n := uint64(1); n != 0; n *= 3 { // an odd number never becomes 0
+			continue
+		}
+	}()
+	r, _, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	for range 4 {
+		go func() { runtime.LockOSThread(); _ = unix.Nanosleep(&unix.Timespec{Sec: 1000}, nil) }()
+		go func() { runtime.LockOSThread(); select {} }()
+		go func() { _, _ = unix.Read(int(r.Fd()), make([]byte, 1)) }() // Fd makes it block
+	}
+	go func() {
+		for range time.Tick(time.Millisecond) {
+			go func() { runtime.LockOSThread(); runtime.Gosched() }() // the thread ends with it
+		}
+	}()
+}
+
+// atOnce makes a number of connections at the same time.
+func atOnce(to netip.AddrPort, rest []string) error {
+	n, err := strconv.Atoi(rest[0])
+	if err != nil {
+		return err
+	}
+	errs := make(chan error)
+	for range n {
+		go func() {
+			c, err := net.Dial("tcp", to.String())
+			errs <- show(c, err)
+		}()
+	}
+	for range n {
+		err = errors.Join(err, <-errs)
+	}
+	return err
 }
 
 func show(c net.Conn, err error) error {
