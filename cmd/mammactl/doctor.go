@@ -20,7 +20,7 @@ elsewhere, strict reverse path filters, gateways and name servers that do not
 answer, missing default routes, the same network twice, Multipath TCP switched
 off, missing capabilities, blocks of the configuration that match nothing, scopes
 and on_down that have no effect, and whether "mammactl run" can place the
-connections of programs here.
+connections of programs here and move those whose network is silent.
 Each finding comes with its evidence and the command that mends it. Doctor changes
 nothing.
 
@@ -92,8 +92,12 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 	}
 	if a.self != "" {
 		f.Run = &doctor.Run{}
-		if o := placement.Probe(a.self); o != nil {
-			f.Run.Error, f.Run.Remedy = o.Err.Error(), o.Remedy
+		place, move := placement.Probe(a.self)
+		if place != nil {
+			f.Run.Error, f.Run.Remedy = place.Err.Error(), place.Remedy
+		}
+		if move != nil {
+			f.Run.Unmoved, f.Run.UnmovedRemedy = move.Err.Error(), move.Remedy
 		}
 	}
 	a.askScopes(ctx, &f, cfg.Placing.Pins != config.Off)

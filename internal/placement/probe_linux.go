@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -12,21 +13,29 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// Obstacle is a reason why Run cannot place connections on this host, with a remedy.
+// Obstacle is a reason why Run cannot place, or move, connections on this host, with a
+// remedy.
 type Obstacle struct {
 	Err    error
 	Remedy string // for people; "" if there is none
 }
 
-// Probe tests whether Run can place connections on this host. It starts a process and
-// treats it as Run treats a program. self is as for Run. Probe returns nil if Run can.
-func Probe(self string) *Obstacle {
+// Probe tests whether Run can place connections on this host, and whether it can move
+// those whose network is silent. It starts a process and treats it as Run treats a
+// program. self is as for Run. The results are nil if Run can. move is nil, too, if Run
+// cannot place connections.
+func Probe(self string) (place, move *Obstacle) {
 	s := &supervisor{self: self, plan: plan{Path: "/proc/self/exe", Args: []string{self, probeName, ""}, Group: unix.Getpgrp()}}
 	c, err := s.startChild(nil)
 	if err != nil {
-		return &Obstacle{Err: err}
+		return &Obstacle{Err: err}, nil
 	}
+	var stopErr error
 	l, err := c.listener(s.program)
+	if err == nil {
+		_ = l.Close()
+		stopErr = tryToStop(s.program)
+	}
 	_ = c.tell.Close() // the process ends without becoming a program
 	var ws unix.WaitStatus
 	for {
@@ -35,11 +44,42 @@ func Probe(self string) *Obstacle {
 		}
 	}
 	_ = unix.Close(s.pidfd)
-	if err == nil {
-		_ = l.Close()
-		return nil
+	obstacle := func(err error) *Obstacle {
+		if err == nil {
+			return nil
+		}
+		return &Obstacle{err, remedy(err, yama(), status("Seccomp"))}
 	}
-	return &Obstacle{err, remedy(err, yama(), status("Seccomp"))}
+	return obstacle(err), obstacle(stopErr)
+}
+
+// errNotStoppable says that this process may not stop others.
+var errNotStoppable = errors.New("stop a process")
+
+// tryToStop stops a child for a moment, as tracer does.
+func tryToStop(pid int) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and not unlocked, as in tracer
+		err := os.NewSyscallError("ptrace PTRACE_SEIZE", unix.PtraceSeize(pid))
+		if err == nil {
+			err = os.NewSyscallError("ptrace PTRACE_INTERRUPT", unix.PtraceInterrupt(pid))
+		}
+		if err == nil {
+			var ws unix.WaitStatus
+			for {
+				if _, err = unix.Wait4(pid, &ws, unix.WUNTRACED, nil); !errors.Is(err, unix.EINTR) {
+					break
+				}
+			}
+			err = errors.Join(os.NewSyscallError("wait4", err), os.NewSyscallError("ptrace PTRACE_DETACH", unix.PtraceDetach(pid)))
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errNotStoppable, err)
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // remedy says what to do about an error. It uses what the kernel says about Yama's
@@ -53,7 +93,11 @@ func remedy(err error, yama, seccomp string) string {
 	case strings.Contains(err.Error(), notify.ErrUnsupported.Error()):
 		return "use Linux 5.9 or later, with CONFIG_SECCOMP_FILTER"
 	case errors.Is(err, unix.EPERM) || strings.Contains(err.Error(), unix.EPERM.Error()):
-		if seccomp == "2" {
+		switch {
+		case seccomp != "2":
+		case errors.Is(err, errNotStoppable):
+			return "a filter of seccomp is in force, as in containers and in services with SystemCallFilter. Let it allow ptrace (docker run --security-opt seccomp=PROFILE)"
+		default:
 			return "a filter of seccomp is in force, as in containers. Let it allow seccomp, pidfd_getfd and process_vm_readv (docker run --security-opt seccomp=PROFILE)"
 		}
 	}

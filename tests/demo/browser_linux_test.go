@@ -45,7 +45,7 @@ func TestPlaygroundPage(t *testing.T) {
 			testbed.SkipOrFail(t, fmt.Errorf("%w: needs the program %s", testbed.ErrUnavailable, program))
 		}
 	}
-	if o := placement.Probe("/proc/self/exe"); o != nil {
+	if o, _ := placement.Probe("/proc/self/exe"); o != nil {
 		testbed.SkipOrFail(t, fmt.Errorf("%w: programs cannot be placed here: %w", testbed.ErrUnavailable, o.Err))
 	}
 	b, err := chromium.Start(t.TempDir(), nil)

@@ -143,7 +143,7 @@ func TestReadme(t *testing.T) {
 		if errors.Is(err, testbed.ErrUnavailable) {
 			testbed.SkipOrFail(t, err)
 		}
-		if o := placement.Probe("/proc/self/exe"); o != nil {
+		if o, _ := placement.Probe("/proc/self/exe"); o != nil {
 			testbed.SkipOrFail(t, fmt.Errorf("%w: programs cannot be placed here: %w", testbed.ErrUnavailable, o.Err))
 		}
 		t.Fatalf("%v\n%s%s", err, &out, &log)

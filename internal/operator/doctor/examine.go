@@ -355,21 +355,22 @@ func (e *examination) unmatched() {
 	}
 }
 
-// run reports what prevents "mammactl run" from working. It is only a note, because
+// run reports what prevents "mammactl run" from working fully. It is only a note, because
 // mamma works without it.
 func (e *examination) run() {
 	r := e.facts.Run
 	if r == nil {
 		return
 	}
-	f := Finding{
-		Severity: Note, Check: "run", Subject: "this host", Text: `"mammactl run" cannot place the connections of programs here`,
-		Evidence: r.Error, Fix: []string{},
+	note := func(text, why, remedy string) {
+		f := Finding{Severity: Note, Check: "run", Subject: "this host", Text: text, Evidence: why, Fix: []string{}}
+		if remedy != "" {
+			f.Fix = append(f.Fix, remedy)
+		}
+		e.add(why != "", f)
 	}
-	if r.Remedy != "" {
-		f.Fix = append(f.Fix, r.Remedy)
-	}
-	e.add(r.Error != "", f)
+	note(`"mammactl run" cannot place the connections of programs here`, r.Error, r.Remedy)
+	note(`"mammactl run" places the connections of programs, but cannot move those whose network is silent, so that these wait as without it`, r.Unmoved, r.UnmovedRemedy)
 }
 
 func (e *examination) host() {

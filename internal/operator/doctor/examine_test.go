@@ -53,6 +53,11 @@ func TestExamine(t *testing.T) {
 		{"programs cannot be run", func(f *Facts) { f.Run = &Run{Error: "seccomp: operation not permitted", Remedy: "run it outside"} }, []string{
 			"note run this host; run it outside",
 		}, 0},
+		{"connections cannot be moved", func(f *Facts) {
+			f.Run = &Run{Unmoved: "stop a process: operation not permitted", UnmovedRemedy: "let it"}
+		}, []string{
+			"note run this host; let it",
+		}, 0},
 		{"no source route for two, one without gateway", func(f *Facts) {
 			f.Prefixes[0].Egress, f.Prefixes[1].Egress, f.Prefixes[1].Gateway = "tun0", "tun0", netip.Addr{}
 		}, []string{

@@ -95,6 +95,8 @@ type Diversion struct {
 type Run struct {
 	Error  string // why it does not, "" if it does
 	Remedy string // what to do about it, if something is known
+	// Unmoved says why it cannot move connections whose network is silent, "" if it can.
+	Unmoved, UnmovedRemedy string
 }
 
 // Block is a block of the configuration.

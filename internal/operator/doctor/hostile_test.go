@@ -47,7 +47,7 @@ func everything(name string) []Facts {
 			f.Others = append(f.Others, f.Prefixes[0].ID)
 			f.Others[0].Interface = "1" + name
 			f.Unmatched = []Block{{Name: name, At: name, Off: name}}
-			f.Run = &Run{Error: name}
+			f.Run = &Run{Error: name, Unmoved: name}
 		}),
 		named(func(f *Facts) {
 			f.Refused, f.Led = []Prefix{wifi()}, []Led{{Prefix: lte(), Into: name}, {Prefix: lte(), Into: name, Other: true}}
