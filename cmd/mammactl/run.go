@@ -77,8 +77,8 @@ hand to it while it runs, and what other processes do for it, such as a resolver
 at 127.0.0.53. With --mptcp, further subflows go where mamma's path manager, or the
 kernel's, puts them.
 
-Sockets of Multipath TCP lack some options of TCP. A program that gives up a connection
-without one of them, as gRPC does without TCP_USER_TIMEOUT, is better off without --mptcp.
+Sockets of Multipath TCP lack some options of TCP, such as TCP_USER_TIMEOUT. A program
+that gives up a connection without one of them is better off without --mptcp.
 
 The program runs with no-new-privileges: sudo, ping and others that gain rights when
 they are executed do not gain them. A process of mammactl stays until the last
