@@ -11,6 +11,7 @@
 //	go run ./tests/evaluate --simulate --cold     the same, each page on a host that has measured nothing
 //	go run ./tests/evaluate --conditions judging  groups of conditions: change, others, loss, nothing known
 //	go run ./tests/evaluate --small               conditions with one cause each, simulated and over emulated links
+//	go run ./tests/evaluate --small --input "cold, 100 kB" --input "no size"
 //	go run ./tests/evaluate --downloads           files over both networks by ranges, beside curl and aria2c
 //
 // A run that was interrupted goes on where it was when started again with the
@@ -63,6 +64,8 @@ Compares policies over emulated links and writes a report.
                       of conditions (0: each measurement reads them)
   --small             only small conditions with one cause each, in virtual
                       time and over emulated links
+  --input NAME        of these, only the one of this name; may be repeated, and
+                      they begin in the order given
   --downloads         only files over both networks by ranges: simulated, and
                       over emulated links beside curl and aria2c, if these are
                       there
@@ -96,7 +99,7 @@ func exit(err error) {
 // options are the flags.
 type options struct {
 	quick, full, simulate, cold, chromium, downloads, small bool
-	scenarios                                               []string
+	scenarios, inputs                                       []string
 	repeat, parallel                                        int
 	pages                                                   int
 	out                                                     string
@@ -115,6 +118,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.BoolVar(&o.simulate, "simulate", false, "")
 	flags.BoolVar(&o.cold, "cold", false, "")
 	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
+	flags.StringArrayVar(&o.inputs, "input", nil, "")
 	flags.IntVar(&o.repeat, "repeat", 0, "")
 	flags.IntVar(&o.parallel, "parallel", 4, "")
 	flags.IntVar(&o.pages, "pages", 100, "")
@@ -131,6 +135,8 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, errors.New("--quick and --full exclude each other")
 	case o.conditions != "" && o.conditions != "judging" && o.conditions != "tuning":
 		return o, fmt.Errorf("--conditions must be judging or tuning, not %q", o.conditions)
+	case len(o.inputs) > 0 && !o.small:
+		return o, errors.New("--input needs --small")
 	case o.readings < 0:
 		return o, errors.New("--readings must not be negative")
 	case o.repeat < 0 || o.parallel < 1 || o.pages < 0:
@@ -196,7 +202,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return e.quickly(ctx, out)
 	}
 	if o.small {
-		return e.smallOnes(ctx, out)
+		return e.smallOnes(ctx, o.inputs, out)
 	}
 	if o.downloads {
 		return e.fetchFiles(ctx, out)

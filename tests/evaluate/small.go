@@ -8,6 +8,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -28,9 +32,34 @@ const smallLimit = 1.10
 // network alone is not played. Such a run may take an hour, and cannot be the best.
 const farFromBest = 3
 
-// smallOnes plays the small conditions in virtual time and over emulated links.
-func (e *evaluation) smallOnes(ctx context.Context, out io.Writer) error {
-	group := conditions.Small()
+// chosen returns the cases of those names, in the order of the names; all cases where none
+// are given.
+func chosen(g conditions.Group, names []string) (conditions.Group, error) {
+	if len(names) == 0 {
+		return g, nil
+	}
+	list := conditions.Group{Name: g.Name}
+	for _, name := range names {
+		i := slices.IndexFunc(g.Cases, func(c conditions.Case) bool { return c.Name == name })
+		if i < 0 {
+			var known []string
+			for _, c := range g.Cases {
+				known = append(known, strconv.Quote(c.Name))
+			}
+			return list, fmt.Errorf("no small condition %q; there are %s", name, strings.Join(known, ", "))
+		}
+		list.Cases = append(list.Cases, g.Cases[i])
+	}
+	return list, nil
+}
+
+// smallOnes plays the small conditions of those names, or all, in virtual time and over
+// emulated links.
+func (e *evaluation) smallOnes(ctx context.Context, names []string, out io.Writer) error {
+	group, err := chosen(conditions.Small(), names)
+	if err != nil {
+		return err
+	}
 	schemes := []simulate.Scheme{simulate.Policy("threshold"), simulate.Policy("adaptive"), simulate.Net(1), simulate.Net(2)}
 	simulated, err := conditions.Run(ctx, group, schemes, 2)
 	if err != nil {
@@ -104,6 +133,7 @@ func (e *evaluation) smallLive(ctx context.Context, cases []conditions.Case, alo
 		g.Go(func() error {
 			defer rates.Release(weight)
 			defer e.done.Add(1)
+			begun := time.Now()
 			var networks []int
 			for n := range alone {
 				if alone[n][i].Value < farFromBest {
@@ -117,7 +147,7 @@ func (e *evaluation) smallLive(ctx context.Context, cases []conditions.Case, alo
 				}
 				played[i].left = fmt.Sprintf("failed: %v", err) // the others are worth having
 			}
-			e.progress("small condition over emulated links: %s: %v %s", c.Name, played[i], played[i].left)
+			e.progress("small condition over emulated links: %s: %v %s, in %v", c.Name, played[i], played[i].left, time.Since(begun).Round(time.Second))
 			return nil
 		})
 	}
@@ -160,7 +190,11 @@ func (e *evaluation) smallOnce(ctx context.Context, program, dir string, c *cond
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
-	h, err := live.NewHost(ctx, program, dir, c.Host, policy, network)
+	host := c.Host
+	if policy == "" {
+		host.Cold = true // nobody measures, so a warm-up would change nothing
+	}
+	h, err := live.NewHost(ctx, program, dir, host, policy, network)
 	if err != nil {
 		return 0, err
 	}
