@@ -23,14 +23,19 @@ func (dec *Decision) Candidates() []*Decision {
 		if !c.local.IsValid() && c.device == "" {
 			continue
 		}
-		sole, p := *c, *dec.plan
-		sole.race, sole.multipath = false, false
-		p.candidates, p.refused, p.target.sole = []*candidate{&sole}, nil, true
 		t := dec.target
-		t.sole, t.only = true, p.target.only
-		list = append(list, &Decision{dialer: dec.dialer, target: t, plan: &p})
+		t.sole, t.only = true, dec.plan.target.only
+		list = append(list, &Decision{dialer: dec.dialer, target: t, plan: dec.plan.with(c)})
 	}
 	return slices.Clip(list)
+}
+
+// with returns a plan that tries only candidate c, without Multipath TCP.
+func (p *plan) with(c *candidate) *plan {
+	sole, q := *c, *p
+	sole.race, sole.multipath = false, false
+	q.candidates, q.refused, q.target.sole = []*candidate{&sole}, nil, true
+	return &q
 }
 
 // Interface is the name of the interface that a new connection leaves by. It is found

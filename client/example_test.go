@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -177,6 +178,30 @@ func ExamplePool() {
 	}
 	_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n")
 	fmt.Println("used before:", conn.Reused())
+	// ... read the whole answer, then
+	_ = conn.Release()
+}
+
+// If no answer begins for far longer than usual, the question is sent over another network,
+// too. The answer is read from the connection that Ask returns.
+func ExamplePool_Ask() {
+	var pool client.Pool
+	conn, err := pool.Ask(context.Background(), "tcp", "www.example.net:http", func(_ context.Context, c *client.Conn) error {
+		if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n"); err != nil {
+			return err
+		}
+		answer := bufio.NewReader(c)
+		c.Value = answer
+		_, err := answer.Peek(1)
+		return err
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer, _ := conn.Value.(*bufio.Reader)
+	status, err := answer.ReadString('\n')
+	fmt.Println(status, err)
 	// ... read the whole answer, then
 	_ = conn.Release()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/socket-intents/mamma/client/internal/lateness"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -21,8 +22,9 @@ const (
 
 // Pool keeps connections for reuse. They form sets, one for each host, service and
 // transport. For each Get from a set, the Multi Access Manager chooses between the idle
-// connections and a new one. The zero value is ready to use. A Pool is safe for
-// concurrent use and must not be copied after first use.
+// connections and a new one. Ask sends a request a second time over another network if its
+// answer is late. The zero value is ready to use. A Pool is safe for concurrent use and must
+// not be copied after first use.
 //
 // The Socket Intents prototype calls this socketconnect
 // (doc/original/client-and-socks.md 8).
@@ -62,7 +64,16 @@ type Pool struct {
 	// by name or cost, the manager is asked, because only it knows them.
 	ReuseFirst bool
 
-	own Dialer
+	// HedgeShare bounds the part of Asks that are made twice: after n Asks there were at
+	// most 1 + HedgeShare*n. 0 means 0.05. With a negative value nothing is asked twice.
+	HedgeShare float64
+
+	// HedgeLeast is the least time after which something is asked a second time, even if
+	// earlier answers took less. 0 means 250 ms.
+	HedgeLeast time.Duration
+
+	own    Dialer
+	hedged lateness.Allowance
 
 	mu    sync.Mutex // guards the fields below and what they point to
 	sets  map[setKey]*socketSet
@@ -72,6 +83,8 @@ type Pool struct {
 	deciding <-chan struct{}
 	lastID   int32
 	turn     uint64 // number of releases so far
+	// answers is how long the answers to Asks took, at most maxAnswers of them.
+	answers map[setKey]*lateness.Answers
 }
 
 // setKey identifies a socket set. The service is the decimal port, so that

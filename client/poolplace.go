@@ -31,15 +31,10 @@ type place struct {
 
 // enter takes a place if one is free, and queues up otherwise.
 func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (*place, error) {
-	t, ok, err := p.dialer().newTarget(ctx, network, address)
+	w, err := p.newPlace(ctx, network, address, reuse)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("get %s %s: only a host and port over tcp or udp can be placed", network, address)
-	}
-	t.reports = true
-	w := &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fitsLocked(w) { // a later Get cannot overtake one that waits
@@ -49,6 +44,19 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 	w.admitted = make(chan struct{})
 	p.queue = append(p.queue, w)
 	return w, nil
+}
+
+// newPlace makes a place that is not taken yet.
+func (p *Pool) newPlace(ctx context.Context, network, address string, reuse bool) (*place, error) {
+	t, ok, err := p.dialer().newTarget(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("get %s %s: only a host and port over tcp or udp can be placed", network, address)
+	}
+	t.reports = true
+	return &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}, nil
 }
 
 // wait returns when the place is free and the previous holder has decided. After an

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/internal/lateness"
 )
 
 // Hedge lets a Transport send a request a second time, over another network, when its
@@ -42,49 +42,18 @@ type Hedge struct {
 	Least time.Duration
 }
 
-const (
-	defaultHedgeShare = 0.05
-	defaultHedgeLeast = 250 * time.Millisecond
-)
-
 func (h *Hedge) share() float64 {
 	if h.Share == 0 {
-		return defaultHedgeShare
+		return lateness.DefaultShare
 	}
 	return h.Share
 }
 
 func (h *Hedge) least() time.Duration {
 	if h.Least == 0 {
-		return defaultHedgeLeast
+		return lateness.DefaultLeast
 	}
 	return h.Least
-}
-
-// allowance is what Share allows. The zero value allows one repetition, unless Share is
-// negative.
-type allowance struct {
-	mu    sync.Mutex
-	asked uint64 // requests so far
-	twice uint64 // how many of them were to be sent again
-}
-
-// ask counts a request.
-func (a *allowance) ask() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.asked++
-}
-
-// spend counts a request that is sent again, and tells whether it may be.
-func (a *allowance) spend(share float64) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if share < 0 || float64(a.twice) > share*float64(a.asked)+1e-9 {
-		return false
-	}
-	a.twice++
-	return true
 }
 
 // repeatable tells whether req may be sent twice.
@@ -116,7 +85,7 @@ func (t *Transport) roundTripHedged(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	t.hedged.ask()
+	t.hedged.Ask()
 	h := &hedging{transport: t, req: req, answers: make(chan answer, 2), begun: time.Now()}
 	h.ask(func(first *http.Request) (*http.Response, *exchange, error) {
 		return t.exchange(first, decision, key, pattern)
@@ -134,7 +103,7 @@ func (t *Transport) roundTripHedged(req *http.Request) (*http.Response, error) {
 		case <-timer.C:
 			h.ask(func(again *http.Request) (*http.Response, *exchange, error) {
 				r, ok := t.another(again.Context(), q, decision, key)
-				if !ok || !t.hedged.spend(t.Hedge.share()) {
+				if !ok || !t.hedged.Spend(t.Hedge.share()) {
 					return nil, nil, errNoOther
 				}
 				return t.exchange(again, r.decision, r.key, pattern)

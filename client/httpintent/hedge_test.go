@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client/clienttest"
+	"github.com/socket-intents/mamma/client/internal/lateness"
 )
 
 // freeNetworks is a manager that chooses 127.0.0.2. 127.0.0.3 is the other network.
@@ -251,28 +252,8 @@ func TestRepeatable(t *testing.T) {
 	}
 }
 
-// However late answers are, only the allowed share of requests is sent twice.
-func TestAllowance(t *testing.T) {
-	for _, tt := range []struct {
-		share float64
-		asked int
-		want  int
-	}{{0.05, 1, 1}, {0.05, 0, 1}, {0.05, 20, 2}, {0.05, 1000, 51}, {0.5, 10, 6}, {-1, 1000, 0}} {
-		var a allowance
-		twice := 0
-		if tt.asked == 0 && a.spend(tt.share) {
-			twice++
-		}
-		for range tt.asked {
-			a.ask()
-			for a.spend(tt.share) {
-				twice++
-			}
-		}
-		if twice != tt.want {
-			t.Errorf("%d requests with a share of %v: %d are sent twice, want %d", tt.asked, tt.share, twice, tt.want)
-		}
-	}
+// With a negative share no request is sent twice.
+func TestHedgeNothing(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request, _ bool) { _, _ = io.WriteString(w, "ok") })
 	tr, web := hedge(t, freeNetworks)
 	tr.Hedge.Share = -1 // nothing at all
@@ -282,8 +263,8 @@ func TestAllowance(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if tr.hedged.asked != 3 || tr.hedged.twice != 0 {
-		t.Errorf("%d requests, %d twice", tr.hedged.asked, tr.hedged.twice)
+	if asked, twice := tr.hedged.Counts(); asked != 3 || twice != 0 {
+		t.Errorf("%d requests, %d twice", asked, twice)
 	}
 }
 
@@ -330,7 +311,7 @@ func TestPatience(t *testing.T) {
 	}
 	tr.sizes.max = 1
 	tr.sizes.took("quick", ms, nil)
-	if got := tr.hedgePatience("quick"); got != defaultHedgeLeast {
+	if got := tr.hedgePatience("quick"); got != lateness.DefaultLeast {
 		t.Errorf("a quick pattern has %v", got)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/socket-intents/mamma/client/internal/lateness"
 )
 
 const (
@@ -28,9 +30,7 @@ type size struct {
 	pattern string
 	sized   bool // bytes is known
 	bytes   float64
-	timed   bool // the times are known
-	// The mean of the time until the response began, and its mean deviation.
-	mean, deviation time.Duration
+	answers lateness.Answers // the time until the response began
 }
 
 // pattern returns the URL pattern of req, or "" if its size should not be learnt; most
@@ -120,14 +120,7 @@ func (s *sizes) took(pattern string, d time.Duration, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	z := s.entryLocked(pattern)
-	if !z.timed {
-		z.timed, z.mean, z.deviation = true, d, d/2
-		return
-	}
-	// RFC 6298 section 2: the deviation is brought up to date with the mean before d.
-	z.deviation += ((d - z.mean).Abs() - z.deviation) / 4
-	z.mean += (d - z.mean) / 8
+	s.entryLocked(pattern).answers.Took(d)
 }
 
 // patience returns the time after which a response is far behind the earlier ones.
@@ -135,11 +128,10 @@ func (s *sizes) patience(pattern string) (d time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.all[pattern]
-	if !ok || !e.Value.(*size).timed {
+	if !ok {
 		return 0, false
 	}
-	z := e.Value.(*size)
-	return z.mean + 4*z.deviation, true
+	return e.Value.(*size).answers.Patience()
 }
 
 // expected returns the power of two that is nearest to the learnt size.

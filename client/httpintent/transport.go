@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/internal/lateness"
 	"github.com/socket-intents/mamma/intent"
 )
 
@@ -61,7 +62,7 @@ type Transport struct {
 	base *http.Transport
 
 	sizes    sizes
-	hedged   allowance
+	hedged   lateness.Allowance
 	patience time.Duration // with a request that is not answered, see answerPatience; 0: the usual one
 
 	mu       sync.Mutex
