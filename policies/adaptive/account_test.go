@@ -39,6 +39,8 @@ type world struct {
 	slow     []float64 // by how much each network is slower than it was measured
 	running  []try     // by their ends
 	books    map[uint32]*books
+	bytes    []float64 // that tries were to bring, by network
+	tries    int
 	now      time.Time
 }
 
@@ -52,6 +54,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		name := string(rune('a' + i))
 		w.networks = append(w.networks, Prefix(name, "10.0."+string(rune('1'+i))+".2/24", edits...))
 		w.slow = append(w.slow, 1)
+		w.bytes = append(w.bytes, 0)
 	}
 	return w
 }
@@ -103,8 +106,10 @@ func (w *world) ask(t *testing.T) {
 	}
 	if x.tried {
 		b.tries++
-		x.risk = max(w.policy.cands[i].cost-x.best, 1e-3) // less than a millisecond is nothing
-		if risked := w.policy.cands[i].cost - x.best; b.lost+b.risk+risked > share*b.spent+1e-9 {
+		w.tries++
+		w.bytes[i] += size
+		x.risk = max(w.policy.cands[i].feared-x.best, 1e-3) // less than a millisecond is nothing
+		if risked := w.policy.cands[i].feared - x.best; b.lost+b.risk+risked > share*b.spent+1e-9 {
 			t.Errorf("a try that may cost %.3f s, with %.3f s lost, %.3f s at risk and %.1f s spent", risked, b.lost, b.risk, b.spent)
 		}
 		b.risk += x.risk
@@ -153,21 +158,125 @@ func TestRegret(t *testing.T) {
 	}
 }
 
-// Networks that cost money are not tried.
-func TestMeteredIsNotTried(t *testing.T) {
-	for seed := range uint64(10) {
-		w := newWorld(t, seed)
-		for _, q := range w.networks[1:] {
-			q.Cost = policy.Metered
-		}
-		for range 1500 {
-			w.ask(t)
-			w.step(time.Duration(w.between(0.05, 20) * float64(time.Second)))
-		}
-		for user, b := range w.books {
-			if b.tries > 0 {
-				t.Errorf("seed %d, user %d: %d tries", seed, user, b.tries)
+// What costs money is tried only within its budget: without a budget never, else with a
+// hundredth of it between two resets, and with no more than is left. What is expensive is
+// never tried.
+func TestTriesWithinBudget(t *testing.T) {
+	const limit = 2e9
+	month := Now().AddDate(0, 1, 0)
+	for _, tt := range []struct {
+		name   string
+		cost   policy.Cost
+		budget policy.Budget
+		months int
+		most   float64 // bytes that may be tried over a network
+	}{
+		{"metered", policy.Metered, policy.Budget{}, 1, 0},
+		{"metered, with a budget", policy.Metered, policy.Budget{Limit: limit, Reset: month}, 1, tryShare * limit},
+		{"free, with a budget", policy.Free, policy.Budget{Limit: limit, Reset: month}, 1, tryShare * limit},
+		{"two months", policy.Metered, policy.Budget{Limit: limit, Reset: month}, 2, 2 * tryShare * limit},
+		{"little is left", policy.Metered, policy.Budget{Limit: limit, Used: limit - 5000, Reset: month}, 1, 0},
+		{"expensive", policy.Expensive, policy.Budget{Limit: limit, Reset: month}, 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tries, most := 0, 0.0
+			for seed := range uint64(15) {
+				w := newWorld(t, seed)
+				for i := range tt.months {
+					for _, q := range w.networks[1:] {
+						q.Cost, q.Budget = tt.cost, tt.budget
+						q.Budget.Reset = tt.budget.Reset.AddDate(0, i, 0)
+					}
+					for range 1500 {
+						w.ask(t)
+						w.step(time.Duration(w.between(0.05, 20) * float64(time.Second)))
+					}
+				}
+				for i, b := range w.bytes[1:] {
+					if b > tt.most {
+						t.Errorf("seed %d, network %d: %.0f bytes tried, %.0f allowed", seed, i+2, b, tt.most)
+					}
+					most = max(most, b)
+				}
+				tries += w.tries
 			}
+			t.Logf("%d tries, at most %.0f bytes over a network", tries, most)
+			if tt.most > 0 && most == 0 {
+				t.Error("none was tried although the budget allows it")
+			}
+		})
+	}
+}
+
+// A handshake is raced over a network that costs money only if its budget allows that, as
+// the quicker one gets the transfer. It does not matter what the chosen one costs.
+func TestRaceWithinBudget(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		chosen, next policy.Cost
+		budget       policy.Budget // of the next one
+		want         bool
+	}{
+		{"both free", policy.Free, policy.Free, policy.Budget{}, true},
+		{"the chosen one is metered", policy.Metered, policy.Free, policy.Budget{}, true},
+		{"the next one is metered", policy.Free, policy.Metered, policy.Budget{}, false},
+		{"the next one has a budget", policy.Free, policy.Metered, policy.Budget{Limit: 1e9}, true},
+		{"the budget is small", policy.Free, policy.Metered, policy.Budget{Limit: 100e3}, false},
+		{"the budget is used up", policy.Free, policy.Metered, policy.Budget{Limit: 1e9, Used: 1e9}, false},
+	} {
+		a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
+		a.Cost, b.Cost, b.Budget = tt.chosen, tt.next, tt.budget
+		d := Make(New)(t).Choose(Size(Request(open, a, b), 5000))
+		if d.Prefix != a {
+			t.Fatalf("%s: %v", tt.name, d.Prefix)
+		}
+		if d.Race != tt.want {
+			t.Errorf("%s: race %v", tt.name, d.Race)
+		}
+	}
+}
+
+// A network of which little is known is tried after half a minute, if the account allows it,
+// and not twice at once.
+func TestTriesUnknown(t *testing.T) {
+	p := Make(New)(t).(*Policy)
+	a := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 0), Down(700e3, 0), loaded)
+	b := Prefix("b", "10.0.2.2/24", RTT(20, 20, 0), Down(20e3, 0)) // something came over it
+	ask := func(d time.Duration, spent float64) string {
+		r := Size(Request(open, a, b), 900e3)
+		r.Now = Now().Add(d)
+		for _, q := range r.Prefixes {
+			q.Link.Time = r.Now
+		}
+		p.of(r.App.UID).account.spent = spent
+		return p.Choose(r).Reason
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		spent float64
+		want  bool
+	}{
+		{0, 1000, false}, {10 * time.Second, 1000, false}, {time.Minute, 10, false},
+		{2 * time.Minute, 1000, true}, {2 * time.Minute, 1000, false}, {2*time.Minute + time.Second, 1000, false},
+	} {
+		if reason := ask(tt.after, tt.spent); (reason == reasonExplore) != tt.want {
+			t.Errorf("after %v, with %v s spent: %s", tt.after, tt.spent, reason)
+		}
+	}
+}
+
+// Handshakes are not raced over a network that would be too slow even if it is as near as
+// the chosen one.
+func TestRaceIfItMayWin(t *testing.T) {
+	for _, tt := range []struct {
+		capacity policy.BytesPerSecond
+		want     bool
+	}{{50e3, false}, {2e6, true}} {
+		a := Prefix("a", "10.0.1.2/24", Default, RTT(30, 30, 0), Down(1e6, 0), loaded)
+		b := Prefix("b", "10.0.2.2/24", Down(tt.capacity, 0), loaded)
+		d := Make(New)(t).Choose(Size(Request(open, a, b), 100e3))
+		if d.Prefix != a || d.Race != tt.want {
+			t.Errorf("capacity %v: %s, race %v", tt.capacity, d.Prefix.Interface, d.Race)
 		}
 	}
 }

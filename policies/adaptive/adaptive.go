@@ -83,6 +83,7 @@ type candidate struct {
 	cost     float64 // seconds; the lowest wins
 	risk     float64 // seconds that exploring this candidate may cost; 0: choosing it does not count as exploring
 	once     float64 // the capacity that was assumed before a doubt
+	feared   float64 // the cost if transfers take as much longer than predicted as the last one did
 	hope     float64 // the cost if the prefix is as good again as it ever was; equals cost unless that was long ago
 }
 
@@ -124,7 +125,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	}
 	d.Alternates = shape.Ranked(r, chosen.prefix, func(i int) float64 { return p.cands[i].cost })
 	shape.Reuse(r, &d, nil)
-	if d.Race = d.Socket == nil && p.race(chosen, d.Alternates); d.Race {
+	if d.Race = d.Socket == nil && p.race(chosen, d.Alternates, n); d.Race {
 		d.Lease = policy.Lease{} // the race will show which network is nearer
 	}
 	return d
@@ -140,18 +141,45 @@ func (p *Policy) capacity(i int) policy.BytesPerSecond {
 }
 
 // race tells whether to race handshakes over the chosen network and the next one. That
-// is so if one of them has an unknown round-trip time, and neither costs money.
-func (p *Policy) race(chosen *candidate, alternates []*policy.Prefix) bool {
-	if len(alternates) == 0 || chosen.prefix.Cost != policy.Free || alternates[0].Cost != policy.Free {
+// is so if one of them has an unknown round-trip time, and the next one affords the
+// transfer, which goes there if its handshake is the quicker one. If only the time of the
+// next one is unknown, the transfer must be better off there, too, in that case.
+func (p *Policy) race(chosen *candidate, alternates []*policy.Prefix, n need) bool {
+	if len(alternates) == 0 {
 		return false
 	}
 	for i := range p.cands {
 		c := &p.cands[i]
-		if (c == chosen || c.prefix == alternates[0]) && !c.estimate.rttKnown {
-			return true
+		if c.prefix != alternates[0] {
+			continue
 		}
+		switch {
+		case chosen.estimate.rttKnown && c.estimate.rttKnown, chosen.estimate.rttKnown && p.near(c, chosen.estimate.rtt, n) > chosen.cost, !c.link.affords(c.prefix, c.transfer.wire):
+			return false
+		}
+		c.link.pay(c.prefix, c.transfer.wire)
+		return true
 	}
 	return false
+}
+
+// near is the cost of c if its unknown round-trip time is rtt.
+func (p *Policy) near(c *candidate, rtt time.Duration, n need) float64 {
+	if c.unproven {
+		return c.cost
+	}
+	at := *c
+	at.estimate.rtt = rtt
+	o := c.link.preview(c.link.transfer(n.size, rtt, c.trips, c.window), &p.sharing)
+	return at.weighed(o, c.estimate.capacity, p.top(), n)
+}
+
+// top is the highest capacity of a candidate.
+func (p *Policy) top() (top float64) {
+	for i := range p.cands {
+		top = max(top, p.cands[i].estimate.capacity)
+	}
+	return top
 }
 
 // need is what a request is thought to transfer.
@@ -200,7 +228,7 @@ func needOf(s intent.Set) need {
 func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
 	q := r.Prefixes[i]
 	l := p.link(q)
-	c := candidate{prefix: q, link: l, estimate: estimateOf(q)}
+	c := candidate{prefix: q, link: l, estimate: l.estimate(q)}
 	dest := i < len(r.DestStats) && r.DestStats[i].SRTTMin > 0
 	if dest {
 		c.estimate.rtt, c.estimate.rttKnown = r.DestStats[i].SRTTMin, true
@@ -241,16 +269,17 @@ func setup(r *policy.Request, q *policy.Prefix) int {
 // weigh sets the candidates' costs and returns the one with the lowest, the first of
 // equal ones.
 func (p *Policy) weigh(n need) *candidate {
-	top, trusted := 0.0, p.trust()
-	for i := range p.cands {
-		top = max(top, p.cands[i].estimate.capacity)
-	}
+	top, trusted := p.top(), p.trust()
 	best := &p.cands[0]
 	for i := range p.cands {
 		c := &p.cands[i]
 		c.cost = c.weighed(c.outlook, c.estimate.capacity, top, n)
 		c.hope = c.cost
-		if c.link.doubted() {
+		unknown := c.estimate.assumed && c.link.now > doubtful // nothing has loaded it for long
+		if unknown {
+			c.once = max(c.once, mostLikely)
+		}
+		if unknown || c.link.doubted() {
 			c.hope = (time.Duration(c.trips) * c.estimate.rtt).Seconds() + c.transfer.wire/min(c.once, c.transfer.most)
 		}
 		if c.prefix.Health.State != policy.Up {
@@ -259,6 +288,7 @@ func (p *Policy) weigh(n need) *candidate {
 		if c.unproven = trusted && c.beyondTrial(1); c.unproven {
 			c.cost = math.Inf(1)
 		}
+		c.feared = max(c.cost, c.outlook.finish.Seconds()*math.Exp(c.link.last))
 		if c.cost < best.cost {
 			best = c
 		}

@@ -61,6 +61,44 @@ func estimateOf(p *policy.Prefix) estimate {
 	return e
 }
 
+// absence is how long a prefix may be unmeasured until it may lead to another network when
+// it comes back.
+const absence = time.Minute
+
+// known is what was measured of a prefix. Measurements are for ten minutes, and time alone
+// is no evidence that they are wrong later.
+type known struct {
+	rtt      time.Duration // 0: unknown
+	capacity float64       // bytes per second; 0: unknown
+	received uint64        // the interface's byte counter
+	at       time.Time     // of the last measurement
+}
+
+// estimate makes an estimate of what is measured, and of what was measured before where that
+// has become too old to be told.
+func (l *link) estimate(p *policy.Prefix) estimate {
+	e, m := estimateOf(p), &l.known
+	if !m.at.IsZero() && p.Link.Time.Sub(m.at) > absence || p.Link.DownBytes < m.received {
+		*m = known{}
+	}
+	m.received, m.at = p.Link.DownBytes, p.Link.Time
+	if e.rttKnown {
+		m.rtt = e.rtt
+	} else if m.rtt > 0 {
+		e.rtt, e.rttKnown = m.rtt, true
+	}
+	shown := predict.Value(policy.MetricDownRateMax, p)
+	switch {
+	case !e.assumed && shown >= 0.9*e.sustained: // else that rate is too old to be told, and the mean is of the load's last moments
+		m.capacity = e.capacity
+	case burst*shown > m.capacity: // nothing was known, or it has become faster
+		m.capacity = 0
+	case m.capacity > 0:
+		e.capacity, e.capacityKnown, e.assumed = m.capacity, true, false
+	}
+	return e
+}
+
 // expected returns the capacity to assume of a link that has shown a rate but was never
 // loaded. It is the harmonic mean of the likely capacities, because transfer time is
 // proportional to the inverse.

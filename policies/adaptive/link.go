@@ -64,6 +64,10 @@ type link struct {
 	rttKnown  bool
 	assumed   bool // the capacity was an assumed one
 
+	known   known         // what was measured of the prefix
+	tried   tried         // what the tries since the last reset of the budget were to bring
+	triedAt time.Duration // when a try began last; 0: never
+
 	ended []transfer // transfers that should have ended, but were not reported yet
 	taught
 	by by
@@ -73,7 +77,7 @@ type link struct {
 // It lowers the estimate's capacity to what is left for our transfers.
 func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing) {
 	if l.epoch.IsZero() || now.Before(l.epoch.Add(l.now)) { // the first call, or the clock was set back
-		*l = link{epoch: now.Add(-time.Second), now: time.Second}
+		*l = link{epoch: now.Add(-time.Second), now: time.Second, known: l.known, tried: l.tried}
 		l.received = p.Link.DownBytes
 		if l.seen = l.now; !p.Link.Time.IsZero() {
 			l.seen = l.at(p.Link.Time)

@@ -493,3 +493,37 @@ func TestMeasuredTransfers(t *testing.T) {
 		}
 	}
 }
+
+// What was measured is remembered when it is too old to be told, until more comes, or
+// another network may be there.
+func TestRemembers(t *testing.T) {
+	measured := func(d time.Duration, bytes uint64, edits ...func(*policy.Prefix)) *policy.Prefix {
+		p := Prefix("a", "10.0.1.2/24", edits...)
+		p.Link.Time, p.Link.DownBytes = Now().Add(d), bytes
+		return p
+	}
+	last := func(p *policy.Prefix) { p.Link.DownSMAMax.VeryLong = 200e3 }
+	for _, tt := range []struct {
+		name     string
+		after    *policy.Prefix
+		capacity float64 // 0: unknown
+		rtt      time.Duration
+	}{
+		{"nothing", measured(time.Second, 100), 2e6, 20 * ms},
+		{"the end of the load", measured(time.Second, 100, last), 2e6, 20 * ms},
+		{"a little", measured(time.Second, 100, Down(100e3, 0)), 2e6, 20 * ms},
+		{"more", measured(time.Second, 100, Down(5e6, 0)), 0, 20 * ms},
+		{"slower", measured(time.Second, 100, Down(400e3, 0), loaded, RTT(50, 50, 0)), 400e3, 50 * ms},
+		{"another interface", measured(time.Second, 10), 0, 0},
+		{"after an absence", measured(2*absence, 100), 0, 0},
+	} {
+		l := &link{}
+		if e := l.estimate(measured(0, 50, Down(2e6, 0), loaded, RTT(20, 20, 0))); e.capacity != 2e6 || e.assumed {
+			t.Fatalf("%+v", e)
+		}
+		e := l.estimate(tt.after)
+		if e.assumed != (tt.capacity == 0) || tt.capacity > 0 && e.capacity != tt.capacity || e.rttKnown != (tt.rtt > 0) || tt.rtt > 0 && e.rtt != tt.rtt {
+			t.Errorf("%s: %+v", tt.name, e)
+		}
+	}
+}

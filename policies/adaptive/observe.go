@@ -8,16 +8,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Measured compares the bytes that have come with those expected, for each prefix that
-// an earlier decision was about. It also learns the round-trip time of the connections
-// there are.
+// Measured compares the bytes that have come with those expected, for each prefix. It also
+// learns the round-trip time of the connections there are.
 func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	for _, q := range prefixes {
-		l, ok := p.links.Get(q.ID)
-		if !ok {
+		if _, known := p.links.Get(q.ID); !known && p.links.Len() == maxPrefixes {
 			continue
 		}
-		e := estimateOf(q)
+		l := p.link(q)
+		e := l.estimate(q)
 		l.observe(q, &e, now, &p.sharing)
 		l.listen(q)
 	}
@@ -32,7 +31,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 	p.learnt = true
 	l := p.link(t.Prefix)
 	if l.epoch.IsZero() {
-		e := estimateOf(t.Prefix)
+		e := l.estimate(t.Prefix)
 		l.observe(t.Prefix, &e, t.End, &p.sharing)
 	}
 	l.as(t.App.UID)
@@ -223,5 +222,5 @@ func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 		weight = 0.5
 	}
 	l.error += weight * (error - l.error)
-	l.erred = end
+	l.erred, l.last = end, error
 }

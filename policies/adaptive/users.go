@@ -35,6 +35,7 @@ type taught struct {
 	most    float64       // rate that one connection gets, bytes per second; 0: no limit found
 	error   float64       // logarithm of the factor by which transfers take longer than predicted
 	erred   time.Duration // when error last changed
+	last    float64       // that logarithm of the last transfer
 }
 
 // by keeps what different users' transfers have taught apart. The zero value knows no
