@@ -273,7 +273,7 @@ func (p *Policy) weigh(n need) *candidate {
 	best := &p.cands[0]
 	for i := range p.cands {
 		c := &p.cands[i]
-		c.cost = c.weighed(c.outlook, c.estimate.capacity, top, n)
+		c.cost = c.weighed(c.outlook, c.estimate.capacity, top, n) + p.laggard(c)
 		c.hope = c.cost
 		unknown := c.estimate.assumed && c.link.now > doubtful // nothing has loaded it for long
 		if unknown {
@@ -307,6 +307,19 @@ func (c *candidate) weighed(o outlook, capacity, top float64, n need) float64 {
 		load *= 1 + loyalty
 	}
 	return distance + load
+}
+
+// laggard returns by how many seconds the transfer would be over later on c than all
+// transfers under way on another network would be with this one. What spares the others so
+// much makes the whole of a page later.
+func (p *Policy) laggard(c *candidate) float64 {
+	least := c.outlook.finish
+	for i := range p.cands {
+		if o := &p.cands[i]; o != c && o.outlook.others > 0 && o.prefix.Health.State == policy.Up {
+			least = min(least, o.outlook.last)
+		}
+	}
+	return (c.outlook.finish - least).Seconds()
 }
 
 // trusted tells whether c is a default network without evidence against it.

@@ -140,6 +140,21 @@ func TestMindsOthers(t *testing.T) {
 	}
 }
 
+// A transfer does not spare others so much that it is over long after all of them.
+func TestLaggard(t *testing.T) {
+	p := Make(New)(t)
+	a, b := near(), far(RTT(550, 550, 0))
+	l := p.(*Policy).link(a)
+	observe(l, 0, a)
+	for range 9 {
+		l.add(transfer{left: 40e3, most: math.Inf(1), until: time.Hour})
+	}
+	d := p.Choose(Size(Request(open, a, b), 130_000))
+	if d.Prefix != a || d.Scores[1].Predicted < 3*time.Second || d.Scores[0].Predicted > 2100*ms {
+		t.Errorf("%s: %s, scores %+v", Name(d.Prefix), d.Reason, d.Scores)
+	}
+}
+
 // If nothing is known, the default network gets most transfers. The other network gets
 // at most an initial window until something has come over it.
 func TestColdStart(t *testing.T) {

@@ -356,6 +356,7 @@ func (l *link) count(user uint32) (n int) {
 type outlook struct {
 	finish time.Duration // end of the new transfer, from now
 	harm   time.Duration // sum of the delays of all others
+	last   time.Duration // end of the last one of all, from now
 	others int
 }
 
@@ -372,6 +373,7 @@ func (l *link) preview(x transfer, s *sharing) outlook {
 	s.copied = list
 	own := min(s.ends[o.others], longest.Seconds())
 	o.finish = seconds(own)
+	o.last = seconds(slices.Max(s.ends))
 	o.harm = max(0, seconds(with-own-without))
 	return o
 }
