@@ -109,6 +109,9 @@ func (a *app) showScopes(s *control.Scopes) error {
 		}
 		b.WriteString(".\n")
 	}
+	if s.Measured {
+		b.WriteString("The kernel reports how TCP connections there fare.\n")
+	}
 	if len(s.MissingHooks) > 0 {
 		fmt.Fprintf(&b, "The kernel lacks %s: datagrams of sockets that are not connected are not placed.\n", clean(strings.Join(s.MissingHooks, ", ")))
 	}

@@ -267,6 +267,7 @@ func defaults() *Config {
 		Sampling:  Sampling{Interval: DefaultInterval, CPU: DefaultCPU},
 		Decisions: Decisions{Keep: DefaultKeep, RecordMax: DefaultRecordMax},
 		Probe:     Probe{Interval: DefaultProbeInterval},
+		Placing:   Placing{Measure: true},
 	}
 }
 

@@ -137,6 +137,7 @@ func (h *hclFile) groups() map[string]map[string]setter {
 			"cgroup_root": into(h, &c.Placing.Root, parseAbsolute),
 			"pin_dir":     into(h, &c.Placing.Pins, parsePinDir),
 			"keep":        h.boolean(&c.Placing.Keep),
+			"measure":     h.boolean(&c.Placing.Measure),
 		},
 	}
 }

@@ -91,7 +91,7 @@ func TestHCLSettings(t *testing.T) {
 		{"decisions {\n  keep = 0\n}", func(c *Config) { c.Decisions.Keep = 0 }},
 		{"decisions {\n  record     = \"d.jsonl\"\n  record_max = \"1.5 MB\"\n}", func(c *Config) { c.Decisions.Record, c.Decisions.RecordMax = "d.jsonl", 1.5e6 }},
 		{"mptcp {\n  path_manager = \"userspace\"\n}", func(c *Config) { c.MPTCP.PathManager = PathManagerUserspace }},
-		{"scopes {\n  cgroup_root = \"/sys/fs/cgroup/x\"\n  pin_dir = \"off\"\n  keep = true\n}", func(c *Config) { c.Placing = Placing{"/sys/fs/cgroup/x", Off, true} }},
+		{"scopes {\n  cgroup_root = \"/sys/fs/cgroup/x\"\n  pin_dir = \"off\"\n  keep = true\n  measure = false\n}", func(c *Config) { c.Placing = Placing{"/sys/fs/cgroup/x", Off, true, false} }},
 		{"scope \"rest\" {}", func(c *Config) { c.Scopes = []Scope{{Name: "rest"}} }},
 		{"scope \"a\" {\n  unit = \"a.service\"\n  slice = [\"user.slice\", \"x*.slice\"]\n  cgroup = \"/a/b*\"\n  user = [\"root\", 1000]\n  command = \"curl\"\n  intents = \"category=query\"\n  avoid_metered = true\n}", func(c *Config) {
 			c.Scopes = []Scope{{

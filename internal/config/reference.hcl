@@ -211,12 +211,18 @@ scopes {
   # command "mammactl scopes --detach" ends that at once.
   # Default: false.
   keep = false
+  # Whether the kernel reports the round-trip times and losses of all TCP
+  # connections below cgroup_root to mamma, so that mamma rarely needs to
+  # read the kernel's list of them. Only connections count that begin
+  # while mamma runs. Default: true.
+  measure = true
 }
 
 # A scope is a set of connections of programs that know nothing of mamma
 # and were not started by "mammactl run". Mamma places each connection
-# of the scope on the network that the policy chooses for it. This needs
-# Linux 5.14, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
+# of the scope on the network that the policy chooses for it. When that
+# network goes down, further connections are placed on the alternate at
+# once. This needs Linux 5.14, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
 # There are at most 100 scopes.
 # A connection belongs to a scope if all the settings from "unit" to
 # "command" match that the scope has. If several scopes match, the most

@@ -58,6 +58,7 @@ func TestReferenceComplete(t *testing.T) {
 	changed.Log.Format = LogJSON
 	changed.Sampling.Interval *= 2
 	changed.Decisions.Keep *= 2
+	changed.Placing.Measure = false
 	for file, text := range map[string]string{"reference": Reference, "converted": Convert(&changed)} {
 		for _, name := range append(names, "options") {
 			if !regexp.MustCompile(`(?m)^\s*` + name + `\s*(=|\{|")`).MatchString(text) {

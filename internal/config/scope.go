@@ -34,6 +34,8 @@ type Placing struct {
 	Pins string
 	// Keep leaves what is attached to the kernel when the daemon ends.
 	Keep bool
+	// Measure has the kernel measure TCP connections, besides placing them.
+	Measure bool
 }
 
 // A Scope says whose connections are placed, though their programs take no part, and how.
@@ -296,12 +298,15 @@ func (s *Scope) Selection() []Want {
 }
 
 func (w *writer) scopes(c *Config) {
-	if c.Placing != (Placing{}) {
+	if p := defaults().Placing; c.Placing != p {
 		w.open("scopes {")
 		w.text("cgroup_root", c.Placing.Root)
 		w.text("pin_dir", c.Placing.Pins)
 		if c.Placing.Keep {
 			w.line("keep = true")
+		}
+		if c.Placing.Measure != p.Measure {
+			w.line("measure = %t", c.Placing.Measure)
 		}
 		w.line("}")
 	}

@@ -170,6 +170,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.sampler = pathstat.New(pathstat.Options{
 		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), CPU: float64(cfg.Sampling.CPU), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
 		OnEnded: func(e pathstat.Ended) { d.scopes.Ended(e.Cookie, e.Sent+e.Received) },
+		Observe: d.observe,
 	}, d.log)
 	d.flows = pathstat.NewReports(nil)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },

@@ -198,7 +198,7 @@ func needRestart(a, b *config.Config) []string {
 		{"system_bus", a.SystemBus != b.SystemBus},
 		{"far_away", !slices.Equal(a.FarAway, b.FarAway)},
 		{"mptcp", a.MPTCP != b.MPTCP},
-		{"scopes", a.Placing.Root != b.Placing.Root || a.Placing.Pins != b.Placing.Pins},
+		{"scopes", a.Placing.Root != b.Placing.Root || a.Placing.Pins != b.Placing.Pins || a.Placing.Measure != b.Placing.Measure},
 	} {
 		if s.changed {
 			names = append(names, s.name)

@@ -14,9 +14,11 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/scopes"
+	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/internal/scopes/pins"
 )
 
@@ -25,6 +27,18 @@ func (d *Daemon) newScopes(stateDir string) *scopes.Engine {
 	return scopes.New(scopes.Options{
 		Decider: d.manager, Log: d.log, Learnt: filepath.Join(stateDir, "scopes.json"),
 		Aside: func() ([]netip.Prefix, error) { return aside(d.nets.Kernel(), d.nets.Snapshot().Rules()) },
+	})
+}
+
+// observe tells the sampler what the kernel says by itself of connections.
+func (d *Daemon) observe(visit func(*pathstat.Observed)) bool {
+	var o pathstat.Observed
+	return d.scopes.Flows(func(f *hook.Flow) {
+		o = pathstat.Observed{
+			Local: f.Local, Remote: f.Remote, Device: f.Device, Cookie: f.Cookie, Silent: f.Silent, Timeouts: f.Timeouts, Segments: f.Segments,
+			Sample: pathstat.Sample{RTT: f.RTT, RTTVar: f.RTTVar, Sent: f.Sent, Lost: f.Lost, Retrans: f.Retrans},
+		}
+		visit(&o)
 	})
 }
 
@@ -70,7 +84,7 @@ func (d *Daemon) scopesState(ctx context.Context) (control.Scopes, error) {
 		return control.Scopes{}, err
 	}
 	out := control.Scopes{
-		Scopes: []control.Scope{}, Root: orNil(s.Root), Hooks: listOf(s.Hooks), MissingHooks: listOf(s.Missing), Kept: s.Kept, Detached: s.Detached,
+		Scopes: []control.Scope{}, Root: orNil(s.Root), Hooks: listOf(s.Hooks), MissingHooks: listOf(s.Missing), Measured: s.Measured, Kept: s.Kept, Detached: s.Detached,
 		Unseen: s.Lost, Groups: s.Groups, Destinations: s.Destinations, Aside: s.Aside,
 	}
 	if s.Err != nil {

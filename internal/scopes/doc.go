@@ -15,6 +15,7 @@
 //	                destinations that were seen
 //	events.go       remembers what the kernel has placed as decisions, and then asks about
 //	                the destination
+//	measured.go     hands on what the kernel measures of connections, of scopes or not
 //	learning.go     learns how much connections carry, and asks again if other intents
 //	                follow from that
 //

@@ -51,12 +51,13 @@ type Engine struct {
 	log  *slog.Logger
 	load func() (*hook.Table, error) // hook.Load, or what a test has in its place
 
-	poke   chan struct{} // one slot; tells Run that something below has changed
-	view   atomic.Pointer[mam.View]
-	moved  atomic.Bool // the host's routes may have changed
-	lost   atomic.Uint64
-	learns atomic.Bool // some scope learns
-	downs  downs
+	poke     chan struct{} // one slot; tells Run that something below has changed
+	view     atomic.Pointer[mam.View]
+	moved    atomic.Bool // the host's routes may have changed
+	lost     atomic.Uint64
+	learns   atomic.Bool // some scope learns
+	measured measured
+	downs    downs
 
 	mu      sync.Mutex
 	wanted  *wanted // nil: no change
@@ -384,16 +385,22 @@ func (e *Engine) attach() error {
 	if err := e.table.Hold(hold); err != nil {
 		return err
 	}
-	a, err := e.table.Attach(e.tree.root, pinsOf(e.placing))
+	a, err := e.table.Attach(e.tree.root, pinsOf(e.placing), e.placing.Measure)
 	if errors.Is(err, pins.ErrUnusable) && !errors.Is(err, pins.ErrInUse) {
 		e.log.Warn("connections of scopes are not placed while mamma does not run", "err", err)
-		a, err = e.table.Attach(e.tree.root, "")
+		a, err = e.table.Attach(e.tree.root, "", e.placing.Measure)
 	}
 	if err != nil {
 		return err
 	}
 	e.attachment = a
-	e.log.Info("placing connections of scopes", "scopes", len(e.scopes), "hooks", a.Hooks(), "cgroup", e.tree.root, "kept", a.Kept())
+	e.log.Info("placing connections of scopes", "scopes", len(e.scopes), "hooks", a.Hooks(), "cgroup", e.tree.root, "kept", a.Kept(), "measured", a.Measures())
+	if err := e.table.Unmeasured(); err != nil && e.placing.Measure {
+		e.log.Warn("the kernel does not report by itself how connections fare, so its list of them is read", "err", err)
+	}
+	if a.Measures() {
+		e.measured.set(e.table)
+	}
 	if missing := e.table.Missing(); len(missing) > 0 {
 		e.log.Warn("this kernel lacks hooks: datagrams of sockets that are not connected are not placed", "hooks", missing)
 	}
@@ -420,6 +427,7 @@ func (e *Engine) close(keep bool) error {
 	}
 	if e.table != nil {
 		_ = e.downs.use(nil)
+		e.measured.set(nil)
 		e.table.Stop()
 	}
 	e.wait.Wait()

@@ -17,6 +17,7 @@ type State struct {
 	// Hooks are the hooks at which programs are attached, Missing those that the kernel
 	// lacks.
 	Hooks, Missing []string
+	Measured       bool // the kernel measures TCP connections
 	Kept           bool // the programs stay attached while no daemon runs
 	Detached       bool // somebody has asked to detach the programs
 	// Err is why connections are not placed, or not as they should be. nil: all is well.
@@ -109,7 +110,7 @@ func (e *Engine) current() State {
 		clear(byScope)
 	}
 	if e.attachment != nil {
-		s.Hooks, s.Kept = e.attachment.Hooks(), e.attachment.Kept()
+		s.Hooks, s.Kept, s.Measured = e.attachment.Hooks(), e.attachment.Kept(), e.attachment.Measures()
 	}
 	learnt := map[*scope]int{}
 	for _, g := range e.answers.ofDestinations() {

@@ -366,7 +366,7 @@ func TestScopesShown(t *testing.T) {
 	})
 	b := &shown.Scopes[0]
 	if b.Name != "backup" || b.Placed != 1 || b.Failed != 0 || len(b.Groups) != 1 || b.Groups[0] != "/system.slice/backup.service" ||
-		len(b.Usual) != 4 || b.Usual[0].Kind != "place" || *b.Usual[0].Chosen.Name != "mobile" || *b.Selection != "require network mobile" || !shown.Kept || shown.Error != nil {
+		len(b.Usual) != 4 || b.Usual[0].Kind != "place" || *b.Usual[0].Chosen.Name != "mobile" || *b.Selection != "require network mobile" || !shown.Kept || !shown.Measured || shown.Error != nil {
 		t.Errorf("scope: %+v of %+v", b, shown)
 	}
 	var e control.Event // a second event would be an error

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +52,7 @@ type Census struct {
 	pass     uint64                    // number of the present pass, or of the last one
 	passed   time.Time                 // when the last one began
 	known    bool                      // the latest pass has succeeded
+	follows  atomic.Bool               // as Following tells
 	ended    func(Ended)
 	brought  func(Transfer)
 }
@@ -251,6 +253,7 @@ func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection 
 		flow: flowOf(rec),
 	}
 	c.tracked[k.id] = k
+	c.follows.Store(true)
 	c.ofUser[uid]++
 	c.moveLocked(k, over)
 	return k
@@ -417,6 +420,10 @@ func (c *Census) End(now time.Time, complete bool) {
 	}
 }
 
+// Following implements pathstat.Watcher. It returns true if a connection is expected, if one has
+// ended, or if what one brings is followed.
+func (c *Census) Following() bool { return c.follows.Load() }
+
 func (c *Census) end(now time.Time, complete bool) (ended []Ended, brought []Transfer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -453,6 +460,11 @@ func (c *Census) end(now time.Time, complete bool) (ended []Ended, brought []Tra
 		}
 	}
 	c.passed = now
+	follows := len(c.parting) > 0
+	for _, k := range c.tracked {
+		follows = follows || k.pass == 0 || k.flow != nil || k.gone
+	}
+	c.follows.Store(follows)
 	return ended, brought
 }
 

@@ -173,6 +173,7 @@ func (c *Census) Ended(over policy.PrefixID, s *pathstat.Connection) {
 	c.moveLocked(k, over)
 	k.flow.finish(s)
 	k.gone = true
+	c.follows.Store(true)
 }
 
 // partLocked appends what an ended connection has brought. Its last figures may still come,

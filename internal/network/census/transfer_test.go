@@ -233,3 +233,34 @@ func TestTransferBounds(t *testing.T) {
 		t.Errorf("%d have just ended, %d have brought something", len(b.parting), len(b.came))
 	}
 }
+
+// Passes can be rare while nothing is expected, followed or over.
+func TestFollowing(t *testing.T) {
+	b := start(t)
+	is := func(what string, want bool) {
+		t.Helper()
+		if b.Following() != want {
+			t.Errorf("%s: following %v, want %v", what, b.Following(), want)
+		}
+	}
+	is("at first", false)
+	rec := b.decide(1000, "curl", wlan)
+	is("a connection is expected", true)
+	b.kernel()
+	is("it is not there yet", true)
+	b.report(rec, 0, 4711)
+	c := conn(wlan, 4711, 1000, 77)
+	c.Received, c.Cookie = 100_000, 9
+	b.kernel(c)
+	is("it brings something", true)
+	for range 20 {
+		c.Silent += 100 * time.Millisecond
+		b.kernel(c)
+	}
+	is("it has paused", false)
+	b.kernel(c)
+	b.Ended(wlan.ID, &c)
+	is("it has ended", true)
+	b.kernel()
+	is("that is known", false)
+}

@@ -3,6 +3,9 @@
 // connections (inet_diag, which also tells of those that end between two passes), rates
 // from the link counters (rtnetlink), and signal and load of wireless links from nl80211.
 //
+// Where the kernel reports round-trip times and losses by itself (Options.Observe), its list of
+// connections is read to reconcile only.
+//
 // [PathEstimator] and [LinkEstimator] are plain values that turn samples and times into
 // the figures of doc/original/measurement.md. They read no clock and do no I/O.
 // [Sampler] feeds them, and publishes a [Snapshot] after each pass. A decision reads

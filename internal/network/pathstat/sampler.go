@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +41,10 @@ type Options struct {
 	// goroutine, so it must not block. Some are missing if hundreds end between two readings.
 	// Connections of Multipath TCP are told as their subflows. It may be nil.
 	OnEnded func(Ended)
+	// Observe calls its argument for each TCP connection whose figures the kernel reports by
+	// itself, and returns false if it reports none. If all connections are among these, the
+	// kernel's list is read rarely. It is called in the sampler's goroutine. It may be nil.
+	Observe func(func(*Observed)) bool
 	// Memory, if set, keeps what was measured of attachments. It is called in the
 	// sampler's goroutine: it must not block.
 	Memory Memory
@@ -55,6 +58,9 @@ type Watcher interface {
 	// called between passes, before Begin. The connection is valid during the call only.
 	// Some are missing, above all where many end.
 	Ended(over policy.PrefixID, c *Connection)
+	// Following tells whether it waits for a connection, or follows what one brings. If not, and
+	// the figures of connections come without passes, passes may be rare.
+	Following() bool
 	// Connection reports a connection on a prefix. It is valid during the call only.
 	Connection(over policy.PrefixID, c *Connection)
 	// End says that the pass has ended. If it is not complete, connections may be missing.
@@ -115,6 +121,7 @@ type Sampler struct {
 	pace     pace
 	used     time.Duration // Instant.Up of the first pass after the latest call of Wake
 	state    state
+	observed observation
 	nextKeep time.Duration // Instant.Up before which nothing is handed to the memory
 	budget   budget
 	failed   map[string]bool
@@ -177,6 +184,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		wireless:   newWifiReader(o.Clock),
 		threadTime: threadTime,
 		budget:     budget{share: o.CPU},
+		observed:   observation{budget: budget{share: o.CPU}},
 		pace:       newPace(o.Interval, o.MaxInterval),
 		state:      newState(o.Interval, o.MaxDestinations, o.Watcher, o.Memory),
 		failed:     map[string]bool{},
@@ -301,21 +309,15 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	changed := false
 	if wanted := s.wanted.Load(); wanted != st.source {
 		st.set(now, wanted)
-		s.budget.cost = 0
+		s.budget.cost, s.observed.covered = 0, false
 		changed = true
 	}
 	if f := s.forgetting.Swap(nil); f != nil {
 		st.forget(*f)
 	}
 	busy := s.readLinks(now, planned)
-	// A pass may come a little early.
-	if len(st.addrs) > 0 && s.budget.allows(now.Up+s.options.Interval/2, st.doubtful(), now.Up-s.used) {
-		runtime.LockOSThread() // a thread's time is measured
-		before := s.threadTime()
-		active := s.readSockets(now)
-		s.budget.spent(now.Up, s.threadTime()-before)
-		runtime.UnlockOSThread()
-		busy = busy || active
+	if len(st.addrs) > 0 {
+		busy = s.readConnections(now) || busy
 	}
 	if st.memory != nil && now.Up >= s.nextKeep {
 		s.nextKeep = now.Up + keepInterval
@@ -351,22 +353,35 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 	return busy
 }
 
-// readSockets feeds the paths. It returns whether anything happened on a connection.
-func (s *Sampler) readSockets(now Instant) (active bool) {
+// readEnded takes the connections that have ended.
+func (s *Sampler) readEnded(now Instant) {
 	st := &s.state
-	// A connection that ends between the two readings counts in the next pass.
 	s.report("TCP connections that have ended", s.ended.Read(func(sock *tcpSocket) {
 		st.ended(now, sock)
 		if s.options.OnEnded != nil {
 			s.options.OnEnded(Ended{sock.Cookie, sock.BytesSent, sock.BytesReceived})
 		}
 	}))
+}
+
+// connections is the source of which readSockets reports errors.
+const connections = "TCP connections"
+
+// readSockets feeds the paths. It returns whether anything happened on a connection.
+func (s *Sampler) readSockets(now Instant) (active bool) {
+	st := &s.state
+	// A connection that ends between the two readings counts in the next pass.
+	s.readEnded(now)
 	// There is a second attempt if the table changed during the dump. The result of the
 	// second attempt is used in any case. At worst a connection is missing.
 	complete := false
 	for range 2 {
-		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) { st.add(now, sock) })
-		s.report("TCP connections", err)
+		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) {
+			if st.add(now, sock) {
+				s.observed.dumped(sock.Cookie)
+			}
+		})
+		s.report(connections, err)
 		if err != nil {
 			if st.watcher != nil {
 				st.watcher.Fail()

@@ -203,11 +203,12 @@ func (st *state) begin() {
 }
 
 // add takes a connection. The connection counts for each prefix that has its local
-// address. If prefixes on different interfaces have it, the socket's device decides.
-func (st *state) add(now Instant, s *tcpSocket) {
+// address. If prefixes on different interfaces have it, the socket's device decides. add returns
+// false if it counts for none.
+func (st *state) add(now Instant, s *tcpSocket) bool {
 	paths := st.byAddr[s.Local]
 	if len(paths) == 0 {
-		return
+		return false
 	}
 	st.activity.conns++
 	st.activity.segments += uint64(s.Segments)
@@ -229,6 +230,7 @@ func (st *state) add(now Instant, s *tcpSocket) {
 			st.dests.add(now, keyOf(p.tag, s.Remote), s.Sample)
 		}
 	}
+	return true
 }
 
 // connection converts s for a Watcher.

@@ -19,7 +19,12 @@ import (
 )
 
 // scribe is a Watcher that writes down the calls.
-type scribe struct{ said []string }
+type scribe struct {
+	said      []string
+	following bool
+}
+
+func (s *scribe) Following() bool { return s.following }
 
 func (s *scribe) Begin() { s.said = append(s.said, "begin") }
 func (s *scribe) Connection(over policy.PrefixID, c *Connection) {

@@ -22,9 +22,11 @@ type Scopes struct {
 	// MissingHooks are those that the kernel lacks.
 	Hooks        []string `json:"hooks"`
 	MissingHooks []string `json:"missing_hooks"`
-	Kept         bool     `json:"kept"`     // connections are placed while no daemon runs, for some minutes
-	Detached     bool     `json:"detached"` // nothing is placed, on request
-	Error        *string  `json:"error"`    // why nothing is placed, or not as it should be
+	// Measured tells that the kernel reports by itself how TCP connections below Root fare.
+	Measured bool    `json:"measured"`
+	Kept     bool    `json:"kept"`     // connections are placed while no daemon runs, for some minutes
+	Detached bool    `json:"detached"` // nothing is placed, on request
+	Error    *string `json:"error"`    // why nothing is placed, or not as it should be
 	// Unseen counts connections that were placed and are not among the decisions, as there were
 	// too many at once.
 	Unseen       uint64 `json:"unseen"`

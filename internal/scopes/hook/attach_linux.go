@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/link"
@@ -29,7 +30,9 @@ type Attachment struct {
 // hook is without its program at any moment. If dir is "", the programs end with this
 // process. If dir cannot be used, the error wraps pins.ErrUnusable. If the reason is that
 // another process uses dir, the error also wraps pins.ErrInUse.
-func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
+//
+// measure tells whether connections are measured, too, where the kernel can do that; see Flows.
+func (t *Table) Attach(group, dir string, measure bool) (_ *Attachment, err error) {
 	a := &Attachment{pins: dir, links: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
@@ -57,8 +60,11 @@ func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range points {
+	for _, p := range slices.Concat(points, []point{measuring}) {
 		prog := t.programs[p.name]
+		if p.name == measuring.name && !measure {
+			prog = nil
+		}
 		path := filepath.Join(dir, p.name)
 		if prog == nil {
 			if dir != "" {
@@ -122,6 +128,9 @@ func (a *Attachment) Hooks() []string {
 	}
 	return names
 }
+
+// Measures tells whether connections are measured.
+func (a *Attachment) Measures() bool { return a.links[measuring.name] != nil }
 
 // Kept tells whether the programs run on after this process.
 func (a *Attachment) Kept() bool { return a.pins != "" }

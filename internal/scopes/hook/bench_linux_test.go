@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -20,7 +21,7 @@ import (
 // measured.
 func BenchmarkConnect(b *testing.B) {
 	to := &unix.SockaddrInet4{Addr: testbed.ServiceAddr4.As4(), Port: 9}
-	newTurns(b).run(200, func() error {
+	newTurns(b, false).run(200, func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -38,7 +39,7 @@ func BenchmarkSend(b *testing.B) {
 		segment int // 0: each call sends one datagram
 	}{{"single", 0}, {"segmented", 1200}} {
 		b.Run(bb.name, func(b *testing.B) {
-			turns, data := newTurns(b), make([]byte, 1200)
+			turns, data := newTurns(b, false), make([]byte, 1200)
 			fd := -1
 			turns.before = func() (err error) { // programs look at the group in which the socket was made
 				if fd >= 0 {
@@ -52,6 +53,78 @@ func BenchmarkSend(b *testing.B) {
 			}
 			turns.run(200, func() error { return unix.Sendto(fd, data, 0, to) })
 			_ = unix.Close(fd)
+		})
+	}
+}
+
+// BenchmarkBulk sends by TCP. "measured" is with the program that measures connections, and
+// "placed" without it. The ratios compare the throughput with that of nothing attached, in the same
+// run.
+func BenchmarkBulk(b *testing.B) {
+	for _, bb := range []struct {
+		name    string
+		measure bool
+	}{{"placed", false}, {"measured", true}} {
+		b.Run(bb.name, func(b *testing.B) {
+			turns := newTurns(b, bb.measure)
+			to := sink(b, turns.bed.Service.Namespace, testbed.ServiceAddr4.String()+":9")
+			data := make([]byte, 1<<20)
+			var c *net.TCPConn
+			turns.before = func() (err error) {
+				if c != nil {
+					_ = c.Close()
+				}
+				c, err = net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(to))
+				return err
+			}
+			const size = 64 // MiB
+			turns.run(size, func() error { _, err := c.Write(data); return err })
+			_ = c.Close()
+		})
+	}
+}
+
+// BenchmarkShort connects by TCP and closes the connection at once, so that much of the time is
+// spent at the hooks of beginning and end.
+func BenchmarkShort(b *testing.B) {
+	for _, bb := range []struct {
+		name    string
+		measure bool
+	}{{"placed", false}, {"measured", true}} {
+		b.Run(bb.name, func(b *testing.B) {
+			turns := newTurns(b, bb.measure)
+			to := net.TCPAddrFromAddrPort(sink(b, turns.bed.Service.Namespace, testbed.ServiceAddr4.String()+":9"))
+			turns.run(100, func() error {
+				c, err := net.DialTCP("tcp4", nil, to)
+				if err != nil {
+					return err
+				}
+				return errors.Join(c.SetLinger(0), c.Close())
+			})
+		})
+	}
+}
+
+// BenchmarkFlows reads the map of measured connections: an empty one, and one with many.
+func BenchmarkFlows(b *testing.B) {
+	t, err := Load()
+	if err != nil {
+		b.Skip("needs BPF programs of control groups: ", err)
+	}
+	defer t.Close()
+	for _, n := range []int{0, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for i := range n {
+				if err := put(t.maps["flows"], groupKey(uint64(i+1)), make([]byte, flowSize)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				found := 0
+				if err := t.Flows(func(*Flow) { found++ }); err != nil || found != n {
+					b.Fatal(found, err)
+				}
+			}
 		})
 	}
 }
@@ -87,7 +160,7 @@ func benchRules() *Rules {
 	return r
 }
 
-func newTurns(b *testing.B) *turns {
+func newTurns(b *testing.B, measure bool) *turns {
 	b.Helper()
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
@@ -114,7 +187,7 @@ func newTurns(b *testing.B) *turns {
 		b.Skip("needs BPF programs of control groups: ", err)
 	}
 	b.Cleanup(t.Close)
-	a, err := t.Attach(root.Path, "")
+	a, err := t.Attach(root.Path, "", measure)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -134,7 +207,9 @@ func newTurns(b *testing.B) *turns {
 		m := Member{Class: class}
 		errs = append(errs, err, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, with))
 		for v := range Variant(2) {
-			errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: UDP, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, First: Way{Source: other.Client4, Device: other.Name}}))
+			for _, p := range []Protocol{TCP, UDP} {
+				errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: p, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, First: Way{Source: other.Client4, Device: other.Name}}))
+			}
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -148,22 +223,26 @@ func (at *turns) move(i int) error {
 	return os.WriteFile(at.groups[i]+"/cgroup.procs", []byte("0"), 0)
 }
 
-// run does something n times for each turn of a round, and reports the medians of the rounds.
+// run does something n times for each turn of a round. It reports the medians of the rounds, and
+// those of the ratios within rounds: of the time that passed, and of the processor time, which
+// other programs do not blur as much.
 func (at *turns) run(n int, do func() error) {
-	times := make([][]time.Duration, len(turn))
+	times, used := make([][]time.Duration, len(turn)), make([][]time.Duration, len(turn))
 	err := at.bed.Client.Do(func() error {
-		for at.b.Loop() {
-			for i := range turn {
+		for round := 0; at.b.Loop(); round++ {
+			for j := range turn {
+				i := (j + round) % len(turn) // each one comes first, and after each other one
 				if err := errors.Join(at.move(i), at.before()); err != nil {
 					return err
 				}
-				begun := time.Now()
+				begun, before := time.Now(), processorTime()
 				for range n {
 					if err := do(); err != nil {
 						return err
 					}
 				}
 				times[i] = append(times[i], time.Since(begun))
+				used[i] = append(used[i], processorTime()-before)
 			}
 		}
 		return at.move(0)
@@ -171,11 +250,35 @@ func (at *turns) run(n int, do func() error) {
 	if err != nil {
 		at.b.Fatal(err)
 	}
+	for i := range times {
+		if i > 0 {
+			at.b.ReportMetric(ratio(times[0], times[i]), turn[i]+"/without")
+			at.b.ReportMetric(ratio(used[0], used[i]), turn[i]+"/without-cpu")
+		}
+	}
 	for i, list := range times {
 		slices.Sort(list)
 		at.b.ReportMetric(float64(list[len(list)/2].Nanoseconds())/float64(n), turn[i]+"-ns")
 	}
 	at.b.ReportMetric(0, "ns/op") // of a round: it says nothing
+}
+
+// ratio is the median, over the rounds, of how long something took first as a share of how long it
+// took then. Both lists must be in the order of the rounds.
+func ratio(first, then []time.Duration) float64 {
+	var all []float64
+	for i := range first {
+		all = append(all, float64(first[i])/float64(then[i]))
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// processorTime is what this process has used, in the kernel and outside.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // fails for other arguments only
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // selfless makes the programs place the connections of this process, too, for an hour.

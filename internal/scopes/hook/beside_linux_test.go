@@ -105,7 +105,7 @@ func TestKernelsThatLack(t *testing.T) {
 	if got := strings.Join(table.Missing(), " "); got != "sendmsg4 sendmsg6" {
 		t.Errorf("missing: %s", got)
 	}
-	a, err := table.Attach(s.root.Path, "")
+	a, err := table.Attach(s.root.Path, "", false)
 	if err != nil {
 		t.Fatal(err)
 	}

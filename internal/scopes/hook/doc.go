@@ -13,6 +13,10 @@
 //
 // [Table.Read] tells what the programs have done.
 //
+// One more program measures TCP connections, of whatever scope or none, by sock_ops. The kernel
+// calls it when there is something new, so nobody has to ask about connections on which nothing
+// happens. [Table.Flows] tells what it has measured.
+//
 // A socket that already has a source or a device is left alone: its program knows where it
 // goes, or somebody has placed it before. Connections to destinations on one link and sockets
 // of other network namespaces are left alone, too. If nobody has called [Table.Hold] for a

@@ -465,11 +465,11 @@ func TestPins(t *testing.T) {
 	s.attachment.Close()
 	fs, _ := groupbed.BPF(t)
 	dir := fs + "/mamma"
-	a, err := s.table.Attach(s.root.Path, dir)
+	a, err := s.table.Attach(s.root.Path, dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.table.Attach(s.root.Path, dir); !errors.Is(err, pins.ErrInUse) {
+	if _, err := s.table.Attach(s.root.Path, dir, false); !errors.Is(err, pins.ErrInUse) {
 		t.Errorf("a second one: %v", err)
 	}
 	if _, err := pins.Detach(dir); !errors.Is(err, pins.ErrInUse) {
@@ -484,7 +484,7 @@ func TestPins(t *testing.T) {
 		t.Errorf("after the process: from %s", got)
 	}
 	next := loadForTest(t, s.bed.Client)
-	a, err = next.Attach(s.root.Path, dir)
+	a, err = next.Attach(s.root.Path, dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -531,14 +531,14 @@ func TestBadPins(t *testing.T) {
 	}
 	elsewhere := t.TempDir() + "/mamma"
 	for _, dir := range []string{elsewhere, open, fs + "/no/such"} {
-		if _, err := s.table.Attach(s.root.Path, dir); !errors.Is(err, pins.ErrUnusable) {
+		if _, err := s.table.Attach(s.root.Path, dir, false); !errors.Is(err, pins.ErrUnusable) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
 	if _, err := os.Stat(elsewhere); err == nil {
 		t.Error("an empty directory is left behind")
 	}
-	if _, err := s.table.Attach(t.TempDir(), ""); !errors.Is(err, ErrUnsupported) {
+	if _, err := s.table.Attach(t.TempDir(), "", false); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("no control group: %v", err)
 	}
 }

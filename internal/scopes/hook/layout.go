@@ -146,6 +146,28 @@ const (
 	flagOnly               // refuse what cannot be bound
 )
 
+// A value of map "flows", whose keys are cookies of sockets.
+const (
+	flowLocal      = 0
+	flowRemote     = 16
+	flowRemotePort = 32 // u32: two bytes of 0, and the port in network byte order
+	flowLocalPort  = 36 // u16
+	flowDevice     = 40 // u32
+	flowRTT        = 44 // u32: smoothed, eighths of microseconds
+	flowRTTVar     = 48 // u32: microseconds
+	flowMinRTT     = 52 // u32: microseconds
+	flowSent       = 56 // u32
+	flowRetrans    = 60 // u32
+	flowLost       = 64 // u32
+	flowSegsIn     = 68 // u32
+	flowSegsOut    = 72 // u32
+	flowTimeouts   = 76 // u32
+	flowHeard      = 80 // u64: CLOCK_MONOTONIC
+	flowAcked      = 88 // u64
+	flowReceived   = 96 // u64
+	flowSize       = 104
+)
+
 // A record of the ring buffer.
 const (
 	eventTime     = 0 // u64, CLOCK_MONOTONIC
@@ -349,6 +371,22 @@ type Event struct {
 	Alternate, Down bool
 	// Errno is why the socket could not be bound as the answer says. 0: it was bound.
 	Errno unix.Errno
+}
+
+// Flow is what is measured of a TCP connection, or of a subflow of Multipath TCP. Figures of what
+// was sent are as of the latest round-trip time or retransmission. A connection that only receives
+// brings neither.
+type Flow struct {
+	Cookie                uint64   // of the socket (SO_COOKIE)
+	Local, Remote         [16]byte // IPv4 is mapped
+	LocalPort, RemotePort uint16
+	Device                uint32        // interface that the socket was bound to; 0: none
+	RTT, RTTVar, MinRTT   uint32        // microseconds; 0: unknown
+	Sent, Retrans, Lost   uint32        // segments with data: sent, sent again, and now considered lost
+	Segments              uint32        // sent and received, in all
+	Timeouts              uint32        // retransmission timers that have expired since the latest round-trip time
+	Silent                time.Duration // since the latest round-trip time, or since the connection was established
+	Acked, Received       uint64        // bytes of data
 }
 
 // ErrEvent is wrapped by errors about records that are not events.

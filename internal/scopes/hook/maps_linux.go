@@ -16,7 +16,9 @@ const (
 	maxRules    = 1 << 17
 	maxCommands = 8192
 	maxVariants = 16384
-	ringSize    = 256 << 10
+	// Buckets for all of them are read with each reading, also where there are few.
+	maxFlows = 16384
+	ringSize = 256 << 10
 )
 
 // mapSpecs describes the maps.
@@ -35,6 +37,7 @@ func mapSpecs() map[string]*ebpf.MapSpec {
 		"commands": {Type: ebpf.Hash, KeySize: ruleCommandSize, ValueSize: ruleFits, MaxEntries: maxCommands, Flags: unix.BPF_F_NO_PREALLOC},
 		"variants": {Type: ebpf.Hash, KeySize: variantSize, ValueSize: 4, MaxEntries: maxVariants, Flags: unix.BPF_F_NO_PREALLOC},
 		"events":   {Type: ebpf.RingBuf, MaxEntries: ringSize},
+		"flows":    {Type: ebpf.Hash, KeySize: 8, ValueSize: flowSize, MaxEntries: maxFlows, Flags: unix.BPF_F_NO_PREALLOC},
 		"lost":     {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
 		"woken":    {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1},
 	}

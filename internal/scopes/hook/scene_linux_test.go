@@ -48,9 +48,32 @@ func dialAll() {
 	}
 }
 
+// held are the connections that stay.
+var held []net.Conn
+
 func dial(how, to string) (string, error) {
 	var d net.Dialer
 	switch how {
+	case "stay": // and send
+		c, err := net.Dial("tcp", to)
+		if err != nil {
+			return "", err
+		}
+		held = append(held, c)
+		_, err = c.Write(make([]byte, 1<<20))
+		return c.LocalAddr().String(), err
+	case "more":
+		for _, c := range held {
+			if _, err := c.Write([]byte("x")); err != nil {
+				return "", err
+			}
+		}
+		return "sent", nil
+	case "leave":
+		for _, c := range held {
+			_ = c.Close()
+		}
+		return "left", nil
 	case "send", "send-any":
 		local := "udp4"
 		if strings.HasPrefix(to, "[") || how == "send-any" {
@@ -181,7 +204,7 @@ func newScene(t *testing.T, rules bool) *scene {
 	s.bed = testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: rules}, {Name: "wwan0", SourceRule: rules}}})
 	s.a, s.b = s.bed.Networks[0], s.bed.Networks[1]
 	s.table = loadForTest(t, s.bed.Client)
-	a, err := s.table.Attach(s.root.Path, "")
+	a, err := s.table.Attach(s.root.Path, "", false)
 	if err != nil {
 		t.Fatal(err)
 	}

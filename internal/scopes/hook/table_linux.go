@@ -39,6 +39,12 @@ type Table struct {
 	netns    uint64
 	// quiet is the time from which a record wakes the reader. Only Read uses it.
 	quiet time.Time
+	// unmeasured is why connections are not measured; nil: they can be.
+	unmeasured error
+	// Flows uses these.
+	cookies []uint64
+	flows   [][flowSize]byte
+	flow    Flow
 }
 
 // loader loads programs and tries helpers. Tests have loaders that fail.
@@ -93,6 +99,11 @@ func load(l loader) (_ *Table, err error) {
 		default:
 			return nil, lacking("load program "+p.name, err)
 		}
+	}
+	if prog, err := l.load(measureProgram(t.maps)); err == nil {
+		t.programs[measuring.name] = prog
+	} else {
+		t.unmeasured = lacking("load program "+measuring.name, err)
 	}
 	if t.ring, err = ringbuf.NewReader(t.maps["events"]); err != nil {
 		return nil, fmt.Errorf("open the ring buffer: %w", err)

@@ -1,0 +1,167 @@
+package pathstat
+
+import (
+	"runtime"
+	"slices"
+	"time"
+)
+
+// Observed is what the kernel has said by itself of a TCP connection that has not ended. Its
+// figures are as of the latest round-trip time or retransmission. A connection that only receives
+// has neither, and its list in the kernel would say nothing newer.
+type Observed struct {
+	Local, Remote [16]byte      // IPv4 is mapped
+	Device        uint32        // interface that the socket is bound to; 0: none
+	Cookie        uint64        // as in Connection
+	Silent        time.Duration // since the latest round-trip time
+	Timeouts      uint32        // retransmission timers that have expired since
+	Segments      uint32        // sent and received; changes with the figures
+	Sample        Sample
+}
+
+const (
+	// reconcile is the time between two dumps where the kernel says by itself how connections
+	// fare. Dumps tell who has the connections, and whether any connection was missed.
+	reconcile = 2 * time.Second
+	// maxMissed is how many connections are looked for once more that a dump has and that were
+	// not observed before it.
+	maxMissed = 64
+)
+
+// observation is what is observed of connections.
+type observation struct {
+	flows   []Observed // of this pass
+	cookies map[uint64]bool
+	missed  []uint64 // connections of the dump under way that are not observed; maxMissed at most
+	budget  budget   // for what is done without a dump
+	covered bool     // the latest dump had no connection that is not observed
+	// active and before are as in state, of the passes that look at observed connections.
+	active, before activity
+}
+
+// observe reads the observed connections, and tells whether there are any observations.
+func (s *Sampler) observe() bool {
+	o := &s.observed
+	o.flows = o.flows[:0]
+	if s.options.Observe == nil {
+		return false
+	}
+	return s.options.Observe(func(f *Observed) { o.flows = append(o.flows, *f) })
+}
+
+// readConnections feeds the paths, by a dump of the kernel's list if one is needed and permitted,
+// or else by what is observed. Both take their share of a processor at most. It returns whether
+// anything happened on a connection.
+func (s *Sampler) readConnections(now Instant) (active bool) {
+	st, o := &s.state, &s.observed
+	doubt, idle := st.doubtful(), now.Up-s.used
+	due := now.Up-s.budget.last >= reconcile || st.watcher != nil && st.watcher.Following()
+	soon := now.Up + s.options.Interval/2 // a pass may come a little early
+	if o.covered && !due && !doubt && !o.budget.allows(soon, false, idle) {
+		return false
+	}
+	if !o.covered && !s.budget.allows(soon, doubt, idle) {
+		return false
+	}
+	runtime.LockOSThread() // a thread's time is measured
+	defer runtime.UnlockOSThread()
+	before := s.threadTime()
+	observed := s.observe()
+	o.covered = o.covered && observed
+	doubt = doubt || o.covered && o.stalled(st)
+	if (!o.covered || doubt || due) && s.budget.allows(soon, doubt, idle) {
+		o.beginDump(observed)
+		active = s.readSockets(now)
+		o.covered = observed && !s.failed[connections] && s.coveredBy()
+		s.budget.spent(now.Up, s.threadTime()-before)
+		return active
+	}
+	if !o.covered {
+		return false
+	}
+	s.readEnded(now)
+	active = st.takeObserved(now, o)
+	o.budget.spent(now.Up, s.threadTime()-before)
+	return active
+}
+
+// beginDump prepares to find out whether all connections of a dump are observed.
+func (o *observation) beginDump(observed bool) {
+	if o.missed = o.missed[:0]; !observed {
+		return
+	}
+	if o.cookies == nil {
+		o.cookies = map[uint64]bool{}
+	}
+	clear(o.cookies)
+	for i := range o.flows {
+		o.cookies[o.flows[i].Cookie] = true
+	}
+}
+
+// dumped notes a connection of a dump.
+func (o *observation) dumped(cookie uint64) {
+	if !o.cookies[cookie] && len(o.missed) < maxMissed {
+		o.missed = append(o.missed, cookie)
+	}
+}
+
+// coveredBy tells whether all connections of the latest dump are observed, be it since the dump
+// began.
+func (s *Sampler) coveredBy() bool {
+	o := &s.observed
+	if len(o.missed) == 0 {
+		return true
+	}
+	if len(o.missed) == maxMissed || !s.observe() {
+		return false
+	}
+	for i := range o.flows {
+		o.cookies[o.flows[i].Cookie] = true
+	}
+	return !slices.ContainsFunc(o.missed, func(cookie uint64) bool { return !o.cookies[cookie] })
+}
+
+// stalled tells whether a connection of a managed prefix gets no answer.
+func (o *observation) stalled(st *state) bool {
+	for i := range o.flows {
+		if f := &o.flows[i]; f.Timeouts >= stallRetransmits && len(st.byAddr[f.Local]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// takeObserved feeds the paths from what is observed. What else a dump tells stays as it is.
+func (st *state) takeObserved(now Instant, o *observation) (active bool) {
+	st.dests.begin()
+	for _, p := range st.paths {
+		p.samples = p.samples[:0]
+	}
+	o.active = activity{}
+	for i := range o.flows {
+		f := &o.flows[i]
+		paths := st.byAddr[f.Local]
+		if len(paths) == 0 {
+			continue
+		}
+		o.active.conns++
+		o.active.segments += uint64(f.Segments)
+		for _, p := range paths {
+			if len(paths) > 1 && f.Device != 0 && int(f.Device) != p.index || p.begun > 0 && f.Silent > now.Up-p.begun {
+				continue
+			}
+			p.samples = append(p.samples, f.Sample)
+			if f.Sample.RTT > 0 {
+				st.dests.add(now, keyOf(p.tag, f.Remote), f.Sample)
+			}
+		}
+	}
+	for _, p := range st.paths {
+		p.estimator.Add(now, p.samples)
+	}
+	st.dests.end(now)
+	active = o.active != o.before || st.ends > 0
+	o.before, st.ends = o.active, 0
+	return active
+}
