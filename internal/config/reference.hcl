@@ -223,6 +223,8 @@ scopes {
 # of the scope on the network that the policy chooses for it. When that
 # network goes down, further connections are placed on the alternate at
 # once. This needs Linux 5.14, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
+# Mamma gives the first two up when it has loaded the kernel's part, if
+# the kernel permits that (Linux 5.19) and mamma is not root.
 # There are at most 100 scopes.
 # A connection belongs to a scope if all the settings from "unit" to
 # "command" match that the scope has. If several scopes match, the most

@@ -26,6 +26,7 @@ import (
 func (d *Daemon) newScopes(stateDir string) *scopes.Engine {
 	return scopes.New(scopes.Options{
 		Decider: d.manager, Log: d.log, Learnt: filepath.Join(stateDir, "scopes.json"),
+		Shed:  (*hook.Table).Shed,
 		Aside: func() ([]netip.Prefix, error) { return aside(d.nets.Kernel(), d.nets.Snapshot().Rules()) },
 	})
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// Aside lists the destinations for which the host has routes or rules of their own,
 	// apart from default routes. If that cannot be found out, it lists everything.
 	Aside func() ([]netip.Prefix, error)
+	// Shed gives up the rights that only loading needs, once something is loaded. If the error is
+	// nil, nothing can be loaded any more. nil: the rights are kept.
+	Shed func(*hook.Table) error
 	// Learnt is the file where it is kept what was learnt of connections. "": in memory only.
 	Learnt string
 	Log    *slog.Logger // nil: nothing is logged
@@ -71,6 +74,8 @@ type Engine struct {
 	placing    config.Placing
 	off        bool // detached on request, until the next configuration
 	table      *hook.Table
+	shed       bool        // nothing can be loaded any more
+	spare      *hook.Table // what was loaded, while it is not used and if shed is set
 	attachment *hook.Attachment
 	tree       *tree
 	stop       chan struct{} // closed for the goroutines of a table
@@ -174,6 +179,11 @@ func (e *Engine) Begin() {
 func (e *Engine) Run(ctx context.Context) error {
 	e.Begin()
 	defer e.saveNow()
+	defer func() {
+		if e.spare != nil {
+			e.spare.Close()
+		}
+	}()
 	var saver sync.WaitGroup
 	defer saver.Wait()
 	saver.Go(func() { e.saveLearnt(ctx) })
@@ -356,7 +366,7 @@ func (e *Engine) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if e.table, err = e.load(); err != nil {
+	if e.table, err = e.loadOrReset(); err != nil {
 		return err
 	}
 	if err := e.downs.use(e.table); err != nil {
@@ -380,6 +390,32 @@ func (e *Engine) open() (err error) {
 	return nil
 }
 
+// loadOrReset returns a table without entries.
+func (e *Engine) loadOrReset() (*hook.Table, error) {
+	if e.spare == nil {
+		return e.load()
+	}
+	t := e.spare
+	if err := t.Reset(); err != nil {
+		return nil, err
+	}
+	e.spare = nil
+	return t, nil
+}
+
+// giveUp gives up rights that only loading needs.
+func (e *Engine) giveUp() {
+	if e.opts.Shed == nil || e.shed {
+		return
+	}
+	if err := e.opts.Shed(e.table); err != nil {
+		e.log.Debug("rights that only loading needs are kept", "err", err)
+		return
+	}
+	e.shed = true
+	e.log.Debug("rights that only loading needs are given up")
+}
+
 // attach makes the kernel run the programs, which follow the maps.
 func (e *Engine) attach() error {
 	if err := e.table.Hold(hold); err != nil {
@@ -398,6 +434,7 @@ func (e *Engine) attach() error {
 	if err := e.table.Unmeasured(); err != nil && e.placing.Measure {
 		e.log.Warn("the kernel does not report by itself how connections fare, so its list of them is read", "err", err)
 	}
+	e.giveUp()
 	if a.Measures() {
 		e.measured.set(e.table)
 	}
@@ -431,7 +468,11 @@ func (e *Engine) close(keep bool) error {
 		e.table.Stop()
 	}
 	e.wait.Wait()
-	if e.table != nil {
+	switch {
+	case e.table == nil:
+	case e.shed:
+		e.spare = e.table
+	default:
 		e.table.Close()
 	}
 	e.tree, e.table, e.events = nil, nil, nil

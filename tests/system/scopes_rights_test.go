@@ -1,10 +1,12 @@
 package system
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +18,8 @@ import (
 )
 
 // As a user of its own, mamma places connections with CAP_BPF, CAP_PERFMON and
-// CAP_NET_ADMIN, and keeps its links. Without one of them it says at the start which one is missing, and serves.
+// CAP_NET_ADMIN, and keeps its links. It gives the first two up and can be detached and attached
+// again without them. Without one of them it says at the start which one is missing, and serves.
 func TestScopesRights(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to become a user with capabilities")
@@ -76,7 +79,14 @@ func TestScopesRights(t *testing.T) {
 				if !strings.Contains(log, "kept=true") {
 					t.Errorf("the programs are not kept:\n%s", log)
 				}
-				s.expect("placed", map[*groupbed.Group]string{s.backup: "wwan0", s.web: "wlan0"})
+				placed := map[*groupbed.Group]string{s.backup: "wwan0", s.web: "wlan0"}
+				s.expect("placed", placed)
+				onlyNetAdmin(t, p.Cmd.Process.Pid)
+				s.ctl("scopes", "--detach")
+				s.expect("detached", map[*groupbed.Group]string{s.backup: "wlan0"})
+				s.ctl("reload")
+				s.expect("attached again, without the right to load", placed)
+				onlyNetAdmin(t, p.Cmd.Process.Pid)
 				return
 			}
 			if !strings.Contains(log, tt.missing) {
@@ -87,5 +97,32 @@ func TestScopesRights(t *testing.T) {
 			}
 			s.expect("not placed", map[*groupbed.Group]string{s.backup: "wlan0", s.web: "wlan0"})
 		})
+	}
+}
+
+// onlyNetAdmin checks that no thread of a process has a capability besides CAP_NET_ADMIN, can get
+// one, or can pass one on.
+func onlyNetAdmin(t *testing.T, pid int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatal(threads, err)
+	}
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+			_, rest, _ := strings.Cut(string(text), set+":")
+			value, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+			has, err := strconv.ParseUint(value, 16, 64)
+			if err != nil || has&^(1<<unix.CAP_NET_ADMIN) != 0 {
+				t.Errorf("%s: %s %s, %v", path, set, value, err)
+			}
+		}
 	}
 }

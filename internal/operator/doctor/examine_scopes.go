@@ -57,7 +57,7 @@ func (e *examination) scopes() {
 		e.add(true, unplaced)
 	case len(s.Rights) > 0:
 		unplaced.Evidence = "mamma lacks " + strings.Join(s.Rights, ", ")
-		unplaced.Fix = []string{grant, "systemctl edit mamma    # write [Service], AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN and SystemCallFilter=bpf there"}
+		unplaced.Fix = []string{grant, "systemctl edit mamma    # write [Service], AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN and \"SystemCallFilter=bpf capset\" there"}
 		e.add(true, unplaced)
 	default:
 		unplaced.Fix = []string{

@@ -27,6 +27,13 @@ func TestMain(m *testing.M) {
 		dialAll()
 		os.Exit(0)
 	}
+	if group := os.Getenv(shedEnv); group != "" {
+		if err := shed(group); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	_ = testbed.Enter() // New says what is missing
 	os.Exit(m.Run())
 }
