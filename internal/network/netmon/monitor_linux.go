@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -328,6 +329,9 @@ func (m *Monitor) listen(ctx context.Context) error {
 			}
 			if len(ended) > 0 {
 				m.withdraw(ended)
+				// Reading begins with wake, and may take the only idle processor. Whoever
+				// subscribed comes first.
+				runtime.Gosched()
 				m.wake(parts)
 				notify(m.hurry)
 				continue
