@@ -16,6 +16,9 @@
 # MPTCP since 1.24) works until the first client that speaks MPTCP, and a client that sets
 # it after connecting works until the server learns to.
 set -euo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
 got=$(python3 - <<'PY'
 import errno, socket
 IPPROTO_MPTCP = 262
