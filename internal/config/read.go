@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // promptTime is how long a running daemon waits for its configuration.
@@ -23,26 +26,40 @@ func Promptly(ctx context.Context) (context.Context, context.CancelFunc) {
 // ReadFile reads the file at path, but no more than most bytes. A caller that gets most
 // bytes must treat the file as too long. A FIFO is read once somebody writes to it,
 // which may be never: when ctx ends, so does the wait, and ReadFile returns the cause.
+// Nothing of the wait is left then. A reader that was left would take what is written later
+// away from the next one.
 func ReadFile(ctx context.Context, path string, most int64) ([]byte, error) {
-	type content struct {
-		text []byte
-		err  error
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // does not wait for a writer
+	if err != nil {
+		return nil, err
 	}
-	read := make(chan content, 1)
-	go func() { // no signal ends the opening of a FIFO
-		f, err := os.Open(path)
-		if err != nil {
-			read <- content{err: err}
-			return
-		}
-		defer func() { _ = f.Close() }() // only read
-		text, err := io.ReadAll(io.LimitReader(f, most))
-		read <- content{text, err}
-	}()
-	select {
-	case c := <-read:
-		return c.text, c.err
-	case <-ctx.Done():
+	defer func() { _ = f.Close() }() // only read
+	// Files that are read without a wait have no deadline.
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var text []byte
+	if err = awaitWriter(f); err == nil {
+		text, err = io.ReadAll(io.LimitReader(f, most))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, context.Cause(ctx)
 	}
+	return text, err
+}
+
+// awaitWriter waits until somebody has written to a FIFO, or has closed it again. Before that,
+// reading would find its end.
+func awaitWriter(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return err
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
 }
