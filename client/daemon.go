@@ -44,8 +44,9 @@ type Daemon struct {
 	// Path is the path of the request socket. If Path is empty, the environment
 	// variable MAMMA_SOCKET gives it. Without that, the socket is mamma/mamma.sock in
 	// XDG_RUNTIME_DIR (or, if that is unset, mamma-UID/mamma.sock in the temporary
-	// directory) or in /run, whichever exists first. The socket must belong to root, to
-	// the user "mamma", or to this process's user.
+	// directory, where mamma-UID must be this user's alone) or in /run, whichever exists
+	// first. The socket must belong to root, to the user "mamma", or to this process's
+	// user.
 	Path string
 
 	// DecisionTimeout is how long to wait for a decision before dialling plainly. The

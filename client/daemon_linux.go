@@ -64,40 +64,61 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 
 // findSocket returns the path of the request socket.
 func (d *Daemon) findSocket(getenv func(string) string) (string, error) {
-	paths := []string{d.Path}
-	if d.Path == "" {
-		paths = socketPaths(getenv)
+	if d.Path != "" {
+		return firstSocket([]string{d.Path})
 	}
+	return firstSocket(socketPaths(getenv))
+}
+
+// firstSocket returns the first of the paths at which there is a socket of a trusted user. What
+// else is at a path does not hide the ones after it. If there is none, the error is about the
+// first path that is not simply missing.
+func firstSocket(paths []string) (string, error) {
+	var odd error
 	for _, path := range paths {
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		err := checkSocket(path)
+		if err == nil {
+			return path, nil
 		}
-		if err != nil {
-			return "", err
+		if odd == nil && !errors.Is(err, fs.ErrNotExist) {
+			odd = err
 		}
-		if info.Mode().Type() != fs.ModeSocket {
-			return "", fmt.Errorf("%s: not a socket", path)
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && !trusted(st.Uid) {
-			return "", fmt.Errorf("%s: belongs to user %d, who is not trusted", path, st.Uid)
-		}
-		return path, nil
+	}
+	if odd != nil {
+		return "", odd
 	}
 	return "", fmt.Errorf("no socket at %s: %w", strings.Join(paths, " or "), fs.ErrNotExist)
 }
 
-// socketPaths lists where to look.
+// checkSocket returns an error unless there is a socket of a trusted user.
+func checkSocket(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s: not a socket", path)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && !trusted(st.Uid) {
+		return fmt.Errorf("%s: belongs to user %d, who is not trusted", path, st.Uid)
+	}
+	return nil
+}
+
+// socketPaths lists where to look. Below the directory for temporary files anybody could have
+// made the directory, to keep this user's programs from the system's daemon.
 func socketPaths(getenv func(string) string) []string {
 	if path := getenv("MAMMA_SOCKET"); path != "" {
 		return []string{path}
 	}
 	const name = "mamma/mamma.sock"
-	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()), "mamma.sock")
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
-		own = filepath.Join(dir, name)
+		return []string{filepath.Join(dir, name), "/run/" + name}
 	}
-	return []string{own, "/run/" + name}
+	if own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid())); userid.OwnDir(own) {
+		return []string{filepath.Join(own, "mamma.sock"), "/run/" + name}
+	}
+	return []string{"/run/" + name}
 }
 
 // checkPeer refuses a daemon of an untrusted user.

@@ -410,6 +410,48 @@ func TestFindSocket(t *testing.T) {
 	}
 }
 
+// Nobody can keep the programs of others from the system's daemon by what is put where these
+// look for their own: a directory in /tmp, a file, or a socket.
+func TestSquattersHideNoDaemon(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	unset := func(string) string { return "" }
+	const system = "/run/mamma/mamma.sock"
+	own := filepath.Join(dir, fmt.Sprintf("mamma-%d", os.Geteuid()))
+	if got := socketPaths(unset); !slices.Equal(got, []string{system}) {
+		t.Errorf("without a directory: %q", got)
+	}
+	if err := os.Mkdir(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := socketPaths(unset); !slices.Equal(got, []string{filepath.Join(own, "mamma.sock"), system}) {
+		t.Errorf("with a directory of one's own: %q", got)
+	}
+	if err := os.Chmod(own, 0o777); err != nil { //nolint:gosec // that is the test
+		t.Fatal(err)
+	}
+	if got := socketPaths(unset); !slices.Equal(got, []string{system}) {
+		t.Errorf("with a directory of others: %q", got)
+	}
+	good, file := filepath.Join(dir, "good"), filepath.Join(dir, "file")
+	ln, err := net.Listen("unix", good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []string{file, filepath.Join(file, "below"), filepath.Join(dir, "none")} {
+		if got, err := firstSocket([]string{first, good}); got != good {
+			t.Errorf("%s hides the socket: %v", first, err)
+		}
+	}
+	if _, err := firstSocket([]string{file, filepath.Join(dir, "none")}); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is odd is not told: %v", err)
+	}
+}
+
 func TestForeignSocketIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to give a socket away")

@@ -149,11 +149,14 @@ func defaultPath(getenv func(string) string) (path, absent string, named bool) {
 		return p, "", true
 	}
 	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
+	var ours bool // nobody else can have made what is in own
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
-		own = filepath.Join(dir, "mamma")
+		own, ours = filepath.Join(dir, "mamma"), true
+	} else {
+		ours = userid.OwnDir(own)
 	}
 	p := filepath.Join(own, "control.sock")
-	if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
+	if fi, err := os.Stat(p); ours && err == nil && fi.Mode().Type() == fs.ModeSocket {
 		return p, "", false
 	}
 	return SystemPath, p, false

@@ -534,6 +534,33 @@ func TestNotRunning(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
+
+// What another user has made below the directory for temporary files is not taken for this
+// user's own mamma.
+func TestSquattersHideNoControlSocket(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	own := filepath.Join(dir, fmt.Sprintf("mamma-%d", os.Geteuid()))
+	if err := os.Mkdir(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(own, "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	find := func() string { return Find(func(string) string { return "" }).Path() }
+	if got := find(); got != filepath.Join(own, "control.sock") {
+		t.Errorf("one's own: %s", got)
+	}
+	if err := os.Chmod(own, 0o777); err != nil { //nolint:gosec // that is the test
+		t.Fatal(err)
+	}
+	if got := find(); got != SystemPath {
+		t.Errorf("others': %s", got)
+	}
+}
+
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // self returns the user whose decisions d.decide makes, without further rights.
