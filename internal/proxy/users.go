@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/rand"
@@ -36,7 +37,11 @@ const (
 // for concurrent use.
 type users struct {
 	hashes map[string]passwordHash
-	nobody passwordHash // checked for unknown names, so that they take as long as known ones
+	nobody passwordHash // checked for unknown names
+	// rounds is the largest number of iterations of all hashes. Each check computes so many,
+	// so that its time tells neither whether a name is known nor which one of several it is.
+	rounds int
+	derive func(password string, salt []byte, rounds int) ([]byte, error)
 	checks chan struct{}
 	key    [32]byte // keys the digests in verified; another one at each start
 
@@ -78,7 +83,9 @@ func loadUsers(path string) (*users, error) {
 // readUsers reads the lines of a password file. Errors begin with the line.
 func readUsers(r io.Reader) (*users, error) {
 	u := &users{hashes: map[string]passwordHash{}, checks: make(chan struct{}, checksAtOnce), verified: map[[sha256.Size]byte]struct{}{}}
-	u.nobody = passwordHash{iterations: hashIterations, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
+	u.derive = func(password string, salt []byte, rounds int) ([]byte, error) {
+		return pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+	}
 	_, _ = rand.Read(u.key[:]) // the error is ignored, because reading random bytes never fails
 	text, err := bounded.ReadAll(r, maxUsersFile)
 	if errors.Is(err, bounded.ErrTooLong) {
@@ -106,8 +113,10 @@ func readUsers(r io.Reader) (*users, error) {
 			return nil, fmt.Errorf("%d: a second user %q", n, name)
 		}
 		u.hashes[name] = h
-		u.nobody.iterations = h.iterations // an unknown name takes as long as a known one
+		u.rounds = max(u.rounds, h.iterations)
 	}
+	u.rounds = cmp.Or(u.rounds, hashIterations)
+	u.nobody = passwordHash{iterations: u.rounds, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
 	return u, nil
 }
 
@@ -155,7 +164,10 @@ func (u *users) Authenticate(name, password string) bool {
 		h = u.nobody
 	}
 	u.checks <- struct{}{}
-	key, err := pbkdf2.Key(sha256.New, password, h.salt, h.iterations, sha256.Size)
+	key, err := u.derive(password, h.salt, h.iterations)
+	if rest := u.rounds - h.iterations; rest > 0 && err == nil {
+		_, err = u.derive(password, h.salt, rest)
+	}
 	<-u.checks
 	if err != nil || subtle.ConstantTimeCompare(key, h.hash) != 1 || !known {
 		return false

@@ -34,6 +34,39 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// Whoever tries passwords learns nothing of the names from the time that it takes, even
+// where the hashes were made at different times, with different numbers of rounds.
+func TestChecksTakeTheSameTime(t *testing.T) {
+	var text strings.Builder
+	for name, rounds := range map[string]int{"old": 1000, "new": 3000, "between": 2000} {
+		hash, err := hashPassword("secret", rounds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.WriteString(name + ":" + hash + "\n")
+	}
+	u, err := readUsers(strings.NewReader(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed, derive := 0, u.derive
+	u.derive = func(password string, salt []byte, rounds int) ([]byte, error) {
+		computed += rounds
+		return derive(password, salt, rounds)
+	}
+	for _, name := range []string{"old", "between", "new", "nobody"} {
+		for _, password := range []string{"wrong", "secret"} {
+			computed = 0
+			if got := u.Authenticate(name, password); got != (name != "nobody" && password == "secret") {
+				t.Errorf("%s with %s: %v", name, password, got)
+			}
+			if computed != 3000 {
+				t.Errorf("%s with %s: %d rounds", name, password, computed)
+			}
+		}
+	}
+}
+
 func TestHashPassword(t *testing.T) {
 	text, err := hashPassword("päss", 1000)
 	if err != nil {
