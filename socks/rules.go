@@ -27,6 +27,14 @@ type SenderRules interface {
 	AllowSender(ctx context.Context, r *Request, from, to netip.AddrPort) error
 }
 
+// NameRules are Rules that also decide about the names in an association's datagrams before
+// these are resolved. Without them each name is resolved, and AllowAddr decides afterwards.
+type NameRules interface {
+	// AllowName is asked about a name for which nothing is remembered. dest is the
+	// destination of the datagram.
+	AllowName(ctx context.Context, r *Request, dest Addr) error
+}
+
 // DestFrom returns the destination for which a function of the Config is called. It is
 // a name or an address, as the client wrote it. For an association it is the
 // destination of a datagram. It is zero if ctx does not come from a Server.

@@ -89,10 +89,15 @@ func (n *udpNames) forget(e *list.Element) {
 }
 
 // byName sends data to a name: at once if the address is known, else after the
-// look-up.
+// look-up. Only fromClient's goroutine calls it.
 func (a *association) byName(data []byte, dest Addr) {
 	a.mu.Lock()
 	name := a.names.use(dest.Host, time.Now())
+	a.mu.Unlock()
+	if rules, ok := a.ss.c.cfg.Rules.(NameRules); ok && name == nil && rules.AllowName(a.ctx, a.ss.Request, dest) != nil {
+		return
+	}
+	a.mu.Lock()
 	if name == nil && !a.closed {
 		if name = a.names.begin(dest.Host); name != nil {
 			a.readers.Go(func() { a.lookUp(name) })

@@ -228,6 +228,40 @@ func TestAssociationRules(t *testing.T) {
 	}
 }
 
+// noName allows everything but datagrams to one name.
+type noName string
+
+func (noName) Allow(context.Context, *Request) error                     { return nil }
+func (noName) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }
+
+func (n noName) AllowName(_ context.Context, _ *Request, dest Addr) error {
+	if dest.Host == string(n) {
+		return ErrNotAllowed
+	}
+	return nil
+}
+
+// A name that the rules forbid is not even resolved.
+func TestAssociationNameIsForbidden(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	resolved := make(chan string, 10)
+	u := newProxy(t, Config{
+		Rules: noName("secret.test"),
+		Resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			resolved <- host
+			return []netip.Addr{echo.Addr()}, nil
+		},
+	}).associate(t)
+	u.send("\x03\x0bsecret.test"+port(echo), "secret")
+	u.send("\x03\x09open.test"+port(echo), "open")
+	if _, data, _ := u.receive(testTimeout); data != "open" {
+		t.Errorf("got %q", data)
+	}
+	if host := <-resolved; host != "open.test" {
+		t.Errorf("%q was resolved", host)
+	}
+}
+
 // brokenSocket cannot send.
 type brokenSocket struct {
 	net.PacketConn

@@ -38,6 +38,7 @@ type access struct {
 var (
 	_ socks.Rules       = (*access)(nil)
 	_ socks.SenderRules = (*access)(nil)
+	_ socks.NameRules   = (*access)(nil)
 )
 
 // Allow decides before the destination's name is resolved. A request whose decision
@@ -45,6 +46,13 @@ var (
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
 	detailsOf(r) // made now, because the metrics read them as soon as the request is under way
 	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() rules.Caller { return a.who(r) })
+	return a.decide(r, s, true)
+}
+
+// AllowName decides about a name in a datagram before the name is resolved, as Allow does
+// about the name in a request.
+func (a *access) AllowName(_ context.Context, r *socks.Request, dest socks.Addr) error {
+	s := towards(r, dest, func() rules.Caller { return a.who(r) })
 	return a.decide(r, s, true)
 }
 

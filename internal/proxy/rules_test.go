@@ -109,6 +109,40 @@ rule "home" {
 	}
 }
 
+// A name in a datagram is resolved only for whom the rules may let there.
+func TestRulesAboutNamesInDatagrams(t *testing.T) {
+	const (
+		local  = "127.0.0.1:4000"
+		remote = "192.0.2.7:4000"
+		one    = "rule \"x\" {\n action = \"allow\"\n destination = \"*.example.org\"\n}"
+		lan    = "rule \"x\" {\n action = \"deny\"\n destination = \"*.lan\"\n}"
+	)
+	for _, tt := range []struct {
+		name, rules, client, host string
+		port                      uint16
+		want                      bool
+	}{
+		{"no rule, this host", "", local, "example.org", 53, true},
+		{"the name that is allowed", one, remote, "a.Example.org.", 53, true},
+		{"another name", one, remote, "b.example.com", 53, false},
+		{"another name, this host", one, local, "b.example.com", 53, true},
+		{"a name that is denied", lan, local, "nas.lan", 53, false},
+		{"a name that is not denied", lan, local, "nas.example.org", 53, true},
+		{"nobody is let in", lan, remote, "nas.example.org", 53, false},
+		{"a network may have the name", "rule \"x\" {\n action = \"allow\"\n destination = \"198.51.100.0/24\"\n}", remote, "b.example.com", 53, true},
+		{"a port that is allowed", "rule \"x\" {\n action = \"allow\"\n port = \"53\"\n}", remote, "b.example.com", 53, true},
+		{"another port", "rule \"x\" {\n action = \"allow\"\n port = \"53\"\n}", remote, "b.example.com", 54, false},
+		{"nobody knows who asks", "rule \"x\" {\n action = \"deny\"\n destination = \"*.lan\"\n uid = \"7\"\n}", local, "nas.lan", 53, false},
+	} {
+		a := &access{rules: parse(t, tt.rules).rules, who: func(*socks.Request) rules.Caller { return rules.Caller{} }, kind: fakeKind}
+		r := &socks.Request{Command: socks.CommandUDPAssociate, Dest: socks.Addr{Host: "0.0.0.0"}, Client: netip.MustParseAddrPort(tt.client)}
+		err := a.AllowName(t.Context(), r, socks.Addr{Host: tt.host, Port: tt.port})
+		if (err == nil) != tt.want || err != nil && !errors.Is(err, socks.ErrNotAllowed) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 // fakeKind answers like a host that has 192.0.2.1/24.
 func fakeKind(ip netip.Addr) addrKind {
 	switch {
