@@ -41,6 +41,9 @@ type node struct {
 	owner giver  // who can make groups in it
 	by    uint32 // who gave it its name
 	short bool   // there was no room for a group in it
+	// below are the paths of the known groups in it. Without them, each end of a group would
+	// cost a look at all groups of the host.
+	below map[string]bool
 }
 
 // maxNamed bounds the known groups of a user, and maxAllNamed those of all users
@@ -184,8 +187,11 @@ func (t *tree) node(at string) (*node, error) {
 		}
 		return nil, fmt.Errorf("user %d: %w", by.uid, errGiven)
 	}
-	n := &node{watch: -1, by: by.uid}
+	n := &node{watch: -1, by: by.uid, below: map[string]bool{}}
 	t.groups[at] = n
+	if above := t.groups[filepath.Dir(at)]; above != nil && above != n {
+		above.below[at] = true
+	}
 	t.given[by.uid]++
 	return n, nil
 }
@@ -343,15 +349,17 @@ func (t *tree) dropGone(forget func(path string, id uint64)) {
 
 // drop forgets the group at path at and all groups below, and calls forget for each.
 func (t *tree) drop(at string, forget func(path string, id uint64)) {
-	t.dropOne(at, forget)
 	t.dropBelow(at, forget)
+	t.dropOne(at, forget)
 }
 
 func (t *tree) dropBelow(at string, forget func(path string, id uint64)) {
-	for p := range t.groups {
-		if p != at && strings.HasPrefix(p, strings.TrimSuffix(at, "/")+"/") {
-			t.dropOne(p, forget)
-		}
+	n := t.groups[at]
+	if n == nil {
+		return
+	}
+	for p := range n.below {
+		t.drop(p, forget)
 	}
 }
 
@@ -362,6 +370,9 @@ func (t *tree) dropOne(at string, forget func(path string, id uint64)) {
 	}
 	t.unwatch(n)
 	delete(t.groups, at)
+	if above := t.groups[filepath.Dir(at)]; above != nil {
+		delete(above.below, at)
+	}
 	t.freed = true
 	if t.given[n.by]--; t.given[n.by] == 0 {
 		delete(t.given, n.by)
