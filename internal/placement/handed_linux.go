@@ -55,6 +55,9 @@ func (p *placer) holdsAlready(o *Options, pid int) error {
 // checkHanded checks a socket that a program begins with, and closes this process's copy.
 func (p *placer) checkHanded(r *reached) (err error) {
 	defer r.close()
+	if ring(r.socket.fd) {
+		return errRing
+	}
 	if r.socket, err = inspect(r.socket.fd); err != nil {
 		if errors.Is(err, errNoSocket) {
 			return nil
@@ -76,6 +79,16 @@ func (p *placer) checkHanded(r *reached) (err error) {
 		return fmt.Errorf("it is connected to %v: %w", dest, err)
 	}
 	return nil
+}
+
+// errRing is about a ring of io_uring. The program makes none, but it could use one that it
+// was started with: the kernel may look into it without any call (IORING_SETUP_SQPOLL).
+var errRing = errors.New("it is a ring of io_uring, and nobody sees what is sent by it")
+
+// ring tells whether a descriptor of this process is a ring of io_uring.
+func ring(fd int) bool {
+	link, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	return err == nil && link == "anon_inode:[io_uring]"
 }
 
 // open refuses sockets that cannot be held where that is required.
@@ -148,8 +161,8 @@ func (p *placer) streams(c notify.Call) bool {
 		placeable(family, typ, protocol)
 }
 
-// option refuses options by which what was decided about would leave elsewhere. An
-// option that was set before counts in the decision.
+// option refuses options by which what was decided about would leave elsewhere, or the
+// kernel would send something itself. An option that was set before counts in the decision.
 func (p *placer) option(l *notify.Listener, c notify.Call) error {
 	if !p.holding() {
 		return nil
@@ -159,28 +172,63 @@ func (p *placer) option(l *notify.Listener, c notify.Call) error {
 	if !r.options.Require || errors.Is(err, errNoSocket) || errors.Is(err, errOver) {
 		return nil
 	}
-	act := "set a socket's option"
+	act, why := "set a socket's option", err
+	if err == nil {
+		act, why = r.changes(c)
+	}
+	if why == nil {
+		return nil
+	}
+	if !errors.Is(why, errGroup) {
+		why = fmt.Errorf("%w: %w", errMoves, why)
+	}
+	return &refusal{act, r.who, why}
+}
+
+// errDecided says why an option is refused.
+var errDecided = errors.New("what it is connected to was decided on before")
+
+// changes tells why a call must not set its option, and what the option is; nil: it may.
+func (r *reached) changes(c notify.Call) (act string, why error) {
+	at, size := c.Args[3], uint64(uint32(c.Args[4]))
 	switch level, name := int(int32(c.Args[1])), int(int32(c.Args[2])); {
-	case err != nil:
 	case level == unix.SOL_SOCKET && name == unix.SO_MARK, level == unix.IPPROTO_IPV6 && name == unix.IPV6_PKTINFO:
 		// The kernel does not tell a socket's IPV6_PKTINFO, so it cannot be looked at later.
-		act = "set SO_MARK or IPV6_PKTINFO"
-		zero, readErr := isZero(c.PID, c.Args[3], uint64(uint32(c.Args[4])))
-		if err = readErr; zero {
-			return nil
+		zero, err := isZero(c.PID, at, size)
+		if err == nil && !zero {
+			err = errDecided
 		}
-	default:
-		act = "bind its socket to an interface"
-		_, known := p.known(r.socket.cookie)
-		if _, peerErr := unix.Getpeername(r.socket.fd); peerErr != nil && !known {
-			return nil
+		return "set SO_MARK or IPV6_PKTINFO", err
+	case level == unix.IPPROTO_IP && name == unix.IP_OPTIONS:
+		b := make([]byte, min(size, maxOption))
+		if len(b) == 0 {
+			return "", nil
 		}
+		err := readMemory(c.PID, at, b)
+		if err == nil && sourceRoute(b) {
+			err = errRouted
+		}
+		return "set IP_OPTIONS", err
+	case level == unix.IPPROTO_IPV6 && name == notify.IPv6FlowLabelMgr && size <= flowLabelRequest:
+		return "", nil // without options
+	case level == unix.IPPROTO_IPV6 && (name == unix.IPV6_RTHDR || name == notify.IPv6PktOptions2292 || name == notify.IPv6FlowLabelMgr):
+		if at == 0 || size == 0 {
+			return "", nil
+		}
+		return "set IPV6_RTHDR, or an option that may have one", errRouted
+	case level != unix.SOL_SOCKET && name != unix.IP_UNICAST_IF && name != unix.IPV6_UNICAST_IF:
+		return "join a group", errGroup
 	}
-	if err == nil {
-		err = errors.New("what it is connected to was decided on before")
+	_, known := r.p.known(r.socket.cookie)
+	if _, err := unix.Getpeername(r.socket.fd); err != nil && !known {
+		return "", nil
 	}
-	return &refusal{act, r.who, fmt.Errorf("%w: %w", errMoves, err)}
+	return "bind its socket to an interface", errDecided
 }
+
+// flowLabelRequest is the size of struct in6_flowlabel_req (linux/in6.h), behind which
+// options may follow.
+const flowLabelRequest = 32
 
 // maxOption is more than any option has that is looked at, in bytes.
 const maxOption = 64

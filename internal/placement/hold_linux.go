@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -40,7 +41,7 @@ func (r *refusal) errno() unix.Errno {
 	switch {
 	case errors.Is(r.why, client.ErrRefused), errors.Is(r.why, errKind):
 		return unix.EACCES
-	case errors.Is(r.why, errMoves):
+	case errors.Is(r.why, errMoves), errors.Is(r.why, errGroup):
 		return unix.EPERM
 	case errors.Is(r.why, errMultipath):
 		return unix.EPROTONOSUPPORT
@@ -58,16 +59,15 @@ var (
 	errNear      = errors.New("nobody decides about link-local, multicast and broadcast destinations")
 	errElsewhere = errors.New("the socket is of another network namespace")
 	errMarked    = errors.New("marks (SO_MARK) select routes that nobody has decided on")
+	errRouted    = errors.New("its source route leads by hosts that nobody has decided on")
+	errGroup     = errors.New("the kernel would tell the routers of a network that nobody has decided on")
 )
 
 // matters tells whether a call sends something that is to be placed, or held.
 func (w *wish) matters(holding bool) bool {
 	return slices.ContainsFunc(w.parts, func(part sending) bool {
 		a := part.dest.Addr().Unmap()
-		if holding {
-			return !a.IsValid() || !here(a)
-		}
-		return far(a) && part.from == (origin{})
+		return holding || far(a) && part.from == (origin{})
 	})
 }
 
@@ -131,6 +131,9 @@ func (r *reached) holdPart(part sending, kind error) error {
 		dest = localOf(peer)
 	}
 	if here(dest.Addr()) {
+		if err := s.stays(part.from); err != nil {
+			return r.options.unplaced(dest, r.who, err)
+		}
 		return nil
 	}
 	if kind != nil {
@@ -207,6 +210,27 @@ func (r *reached) bind(ch *choice) error {
 	return err
 }
 
+// stays returns an error if what the socket sends to a loopback address leaves this host. With
+// an interface, the kernel finds the default route there.
+func (s *socket) stays(from origin) (err error) {
+	if s.device == "" { // of kinds that are not placed, it was not looked at
+		if s.device, err = unix.GetsockoptString(s.fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE); err != nil {
+			return os.NewSyscallError("getsockopt SO_BINDTODEVICE", err)
+		}
+	}
+	if err := s.direct(from); err != nil {
+		return err
+	}
+	at, err := s.binding(from)
+	if err != nil || at.device == "" {
+		return err
+	}
+	if i, err := net.InterfaceByName(at.device); err == nil && i.Flags&net.FlagLoopback != 0 {
+		return nil
+	}
+	return fmt.Errorf("it is bound to %s, by which the kernel would send it to the network", at.device)
+}
+
 // fixed tells whether a socket's own address says where it sends from.
 func fixed(a netip.Addr) bool { return a.IsValid() && !a.Unmap().IsUnspecified() }
 
@@ -216,6 +240,45 @@ func (s *socket) place(from origin) (at place, err error) {
 	if mark, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK); err != nil || mark != 0 || from.marked {
 		return at, errors.Join(err, errMarked)
 	}
+	if err := s.direct(from); err != nil {
+		return at, err
+	}
+	return s.binding(from)
+}
+
+// direct returns an error if the socket or the message has a source route. The socket may have
+// had one when the program got it.
+func (s *socket) direct(from origin) error {
+	var b [2048]byte // a routing header has at most as many
+	options, err := option(s.fd, unix.IPPROTO_IP, unix.IP_OPTIONS, b[:])
+	routed := from.routed || sourceRoute(options)
+	if err == nil && s.v6 {
+		var header []byte
+		header, err = option(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RTHDR, b[:])
+		routed = routed || len(header) > 0
+	}
+	if err == nil && routed {
+		err = errRouted
+	}
+	return err
+}
+
+// option returns an option of a socket, which has no fixed length, in b. A socket that cannot
+// have the option, as one of Multipath TCP, has an empty one.
+func option(fd, level, name int, b []byte) ([]byte, error) {
+	size := uint32(len(b))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0)
+	switch errno {
+	case 0:
+		return b[:min(size, uint32(len(b)))], nil
+	case unix.EOPNOTSUPP:
+		return nil, nil
+	}
+	return nil, os.NewSyscallError("getsockopt", errno)
+}
+
+// binding returns to what the socket is bound, or the message.
+func (s *socket) binding(from origin) (at place, err error) {
 	if fixed(s.source.Addr()) {
 		at.source = s.source.Addr().Unmap()
 	}

@@ -38,6 +38,7 @@ type origin struct {
 	source netip.Addr
 	index  int  // of the interface; 0: not said
 	marked bool // for other routes than those without a mark (SO_MARK, socket(7))
+	routed bool // by way of other hosts (source routes)
 }
 
 // header is struct msghdr (sendmsg(2)) of another process. Its addresses are numbers: the
@@ -139,8 +140,8 @@ func readDest(tid uint32, at, size uint64, datagram bool) (s sending, err error)
 const maxControl = 1 << 20
 
 // readOrigin reads where a message says it is to be sent from (IP_PKTINFO, ip(7);
-// IPV6_PKTINFO, RFC 3542 section 6; SO_MARK). Other control data do not say that, such
-// as the ECN mark that QUIC sets.
+// IPV6_PKTINFO, RFC 3542 section 6; SO_MARK), and whether it has a source route. Other
+// control data do not say that, such as the ECN mark that QUIC sets.
 func readOrigin(tid uint32, h *header) (o origin, err error) {
 	switch {
 	case h.control == 0 || h.controlLen == 0:
@@ -155,8 +156,40 @@ func readOrigin(tid uint32, h *header) (o origin, err error) {
 	return parseOrigin(b), nil
 }
 
-// ipv6PktInfo2292 is IPV6_2292PKTINFO (linux/in6.h): the same by its older number.
-const ipv6PktInfo2292 = 2
+// ipv6PktInfo2292 and ipv6RoutingHeader2292 are IPV6_2292PKTINFO and IPV6_2292RTHDR
+// (linux/in6.h): the same by their older numbers.
+const (
+	ipv6PktInfo2292       = 2
+	ipv6RoutingHeader2292 = 5
+)
+
+// Options of IPv4 (RFC 791 section 3.1). The last two name hosts on the way.
+const (
+	optionEnd, optionNothing = 0, 1
+	optionLooseRoute         = 131
+	optionStrictRoute        = 137
+)
+
+// sourceRoute tells whether options of IPv4 have a source route. With one, the kernel looks
+// for the way to the first host in it, and not to the destination.
+func sourceRoute(b []byte) bool {
+	for len(b) > 0 {
+		switch b[0] {
+		case optionLooseRoute, optionStrictRoute:
+			return true
+		case optionNothing:
+			b = b[1:]
+			continue
+		case optionEnd:
+			return false
+		}
+		if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
+			return false // the kernel refuses these
+		}
+		b = b[b[1]:]
+	}
+	return false
+}
 
 // parseOrigin reads control data. From malformed ones it reads nothing: the kernel sends
 // no such message.
@@ -184,6 +217,10 @@ func parseOrigin(control []byte) (o origin) {
 			if len(b) >= unix.SizeofInet6Pktinfo {
 				say(netip.AddrFrom16([16]byte(b[:16])), binary.NativeEndian.Uint32(b[16:]))
 			}
+		case [2]int32{unix.IPPROTO_IP, unix.IP_RETOPTS}:
+			o.routed = o.routed || sourceRoute(b)
+		case [2]int32{unix.IPPROTO_IPV6, unix.IPV6_RTHDR}, [2]int32{unix.IPPROTO_IPV6, ipv6RoutingHeader2292}:
+			o.routed = true
 		case [2]int32{unix.SOL_SOCKET, unix.SO_MARK}:
 			o.marked = o.marked || len(b) >= 4 && binary.NativeEndian.Uint32(b) != 0
 		}

@@ -243,6 +243,12 @@ func TestParseOrigin(t *testing.T) {
 		{"two", append(unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: 3}), unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: v4.As4()})...), origin{source: v4, index: 3}},
 		{"a mark", mark(7), origin{marked: true}},
 		{"no mark", mark(0), origin{}},
+		{"a source route", cmsg(unix.IPPROTO_IP, unix.IP_RETOPTS, []byte{1, 131, 7, 4, 192, 0, 2, 1}), origin{routed: true}},
+		{"a source route behind another option", cmsg(unix.IPPROTO_IP, unix.IP_RETOPTS, []byte{7, 4, 4, 0, 137, 7, 4, 192, 0, 2, 1}), origin{routed: true}},
+		{"options without a source route", cmsg(unix.IPPROTO_IP, unix.IP_RETOPTS, []byte{7, 7, 4, 131, 131, 131, 131, 0, 131}), origin{}},
+		{"options that are no options", cmsg(unix.IPPROTO_IP, unix.IP_RETOPTS, []byte{7, 1, 131}), origin{}},
+		{"a routing header", cmsg(unix.IPPROTO_IPV6, unix.IPV6_RTHDR, make([]byte, 24)), origin{routed: true}},
+		{"a routing header by the older number", cmsg(unix.IPPROTO_IPV6, ipv6RoutingHeader2292, make([]byte, 24)), origin{routed: true}},
 		{"too short", cmsg(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0}), origin{}},
 		{"malformed", []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}, origin{}},
 	} {

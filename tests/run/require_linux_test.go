@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,8 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 		if packet.Protocol == syscall.IPPROTO_TCP && packet.Src.Addr().String() == w.address("wwan0", true) {
 			continue
 		}
-		if packet.Outgoing && packet.Interface == "wlan0" && (to == testbed.ServiceAddr4 || to == testbed.ServiceAddr6 || to.Is4() && to.IsMulticast()) {
+		service := packet.Dst.Port() == streamPort || packet.Dst.Port() == datagramPort // perhaps by way of another host
+		if packet.Outgoing && packet.Interface == "wlan0" && (service || to == testbed.ServiceAddr4 || to == testbed.ServiceAddr6 || to.IsLoopback() || to.Is4() && to.IsMulticast()) {
 			t.Errorf("left by wlan0: %v", packet)
 		}
 	}
@@ -65,6 +67,7 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 func TestRequired(t *testing.T) {
 	w := newWorld(t)
 	chosen, other := w.address("wwan0", false), w.address("wlan0", false)
+	router := w.Network("wlan0").Gateway4.String()
 	const (
 		placed       = "" // by the network that was chosen
 		streams      = service4 + ":7000"
@@ -96,6 +99,12 @@ func TestRequired(t *testing.T) {
 		{"the same to the peer", []string{"pktinfo-peer", packets, other}, noRoute, other},
 		{"the same, with a name of no length", []string{"pktinfo-unnamed", packets, other}, noRoute, other},
 		{"a message from the address that is chosen", []string{"pktinfo", packets, chosen}, placed, ""},
+		{"loopback by an interface", []string{"loopback-device", "127.0.0.1:7001", "wlan0"}, noRoute, "it is bound to wlan0"},
+		{"a message to loopback by an interface", []string{"loopback-message", "127.0.0.1:7001", "wlan0"}, noRoute, "it is bound to wlan0"},
+		{"a source route", []string{"source-route", packets, router}, notPermitted, "set IP_OPTIONS"},
+		{"a late source route", []string{"source-route-late", packets, router}, notPermitted, "set IP_OPTIONS"},
+		{"a message with a source route", []string{"source-route-message", packets, router}, noRoute, "source route"},
+		{"a group", []string{"join", packets, "wlan0"}, notPermitted, "join a group"},
 		{"multicast", []string{"sendto", "239.1.2.3:7001"}, noRoute, "239.1.2.3:7001: nobody decides about"},
 		{"raw", []string{"kind", packets, "2,3,17"}, denied, "open a raw socket"},
 		{"ping", []string{"kind", packets, "2,2,1"}, denied, "open a socket of ICMP"},
@@ -158,6 +167,7 @@ func TestRequired(t *testing.T) {
 func TestRequiredOverIPv6(t *testing.T) {
 	w := newWorld(t)
 	chosen, other := w.address("wwan0", true), w.address("wlan0", true)
+	router := w.Network("wlan0").Gateway6.String()
 	const (
 		streams      = "[" + service6 + "]:7000"
 		packets      = "[" + service6 + "]:7001"
@@ -184,6 +194,9 @@ func TestRequiredOverIPv6(t *testing.T) {
 		{"a message by the other interface", []string{"pktinfo-interface6", packets, "wlan0"}, noRoute, "wlan0"},
 		{"a message by the interface that is chosen", []string{"pktinfo-interface6", packets, "wwan0"}, chosen, ""},
 		{"the other address for all messages", []string{"pktinfo-option6", packets, other}, notPermitted, "IPV6_PKTINFO"},
+		{"a routing header", []string{"routing-header6", packets, router}, notPermitted, "IPV6_RTHDR"},
+		{"a message with a routing header", []string{"routing-header-message6", packets, router}, noRoute, "source route"},
+		{"a group", []string{"join6", packets, "wlan0"}, notPermitted, "join a group"},
 		{"the other interface for routes", []string{"unicast-if6", packets, "wlan0"}, noRoute, "wlan0"},
 		{"the other interface for routes of a mapped address", []string{"unicast-if6", mapped, "wlan0"}, noRoute, "wlan0"},
 		{"the interface for routes that is chosen", []string{"unicast-if6", packets, "wwan0"}, chosen, ""},
@@ -278,7 +291,11 @@ func TestRequiredOfInheritedSockets(t *testing.T) {
 		{"connected where it should be", connect("wwan0"), ""},
 		{"not connected", unbound, ""},
 		{"raw", raw, "descriptor 3: sockets of this kind"},
+		{"a ring of io_uring", newRing(t), "descriptor 3: it is a ring of io_uring"},
 	} {
+		if tt.file == nil {
+			continue // newRing has said why
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			out, errs, status := w.required(t, root, nil, []*os.File{tt.file}, bin+"/dialer", "handed", service4+":7001", "3")
 			if tt.want == "" && (out != chosen || status != 0) || tt.want != "" && (status != 125 || !strings.Contains(errs, tt.want)) {
@@ -310,6 +327,20 @@ func TestRequiredInside(t *testing.T) {
 			t.Errorf("%s: status %d, the server saw %q\n%s", require, status, out, errs)
 		}
 	}
+}
+
+// newRing makes a ring of io_uring. It returns nil if the kernel makes none.
+func newRing(t *testing.T) *os.File {
+	t.Helper()
+	var params [120]byte // struct io_uring_params
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 2, uintptr(unsafe.Pointer(&params)), 0)
+	if errno != 0 {
+		t.Logf("no ring of io_uring is inherited: the kernel makes none: %v", errno)
+		return nil
+	}
+	f := os.NewFile(fd, "ring")
+	t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
 func fileOf(t *testing.T, c *net.UDPConn) *os.File {

@@ -26,7 +26,8 @@ type Calls struct {
 	// Others are further calls by which data could leave unseen. They are calls of
 	// socket(2) for sockets other than TCP, UDP, Unix, netlink and crypto; all calls of
 	// socket(2) by the interface for programs of 32 bits; and calls of setsockopt(2)
-	// for options that choose an interface or a route.
+	// for options that choose an interface or a route, or join a group, which the kernel
+	// tells the routers of a network.
 	Others bool
 }
 
@@ -178,11 +179,22 @@ func options() []bpf.Instruction {
 	return join(
 		one(load(arg(1))),
 		level(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unix.SO_BINDTOIFINDEX, unix.SO_MARK),
-		level(unix.IPPROTO_IP, unix.IP_UNICAST_IF),
-		level(unix.IPPROTO_IPV6, unix.IPV6_UNICAST_IF, unix.IPV6_PKTINFO),
+		level(unix.IPPROTO_IP, append([]uint32{unix.IP_UNICAST_IF, unix.IP_OPTIONS, unix.IP_ADD_MEMBERSHIP, unix.IP_ADD_SOURCE_MEMBERSHIP}, joins...)...),
+		level(unix.IPPROTO_IPV6, append([]uint32{unix.IPV6_UNICAST_IF, unix.IPV6_PKTINFO, unix.IPV6_RTHDR, IPv6PktOptions2292, IPv6FlowLabelMgr, unix.IPV6_JOIN_GROUP, unix.IPV6_JOIN_ANYCAST}, joins...)...),
 		one(allow),
 	)
 }
+
+// Options of IPv6 that package unix lacks (linux/in6.h). The first sets what control data of
+// messages do, for all messages; the second makes flow labels, to which a routing header can
+// belong.
+const (
+	IPv6PktOptions2292 = 6
+	IPv6FlowLabelMgr   = 32
+)
+
+// joins are the options that join a group of either family (RFC 3678).
+var joins = []uint32{unix.MCAST_JOIN_GROUP, unix.MCAST_JOIN_SOURCE_GROUP}
 
 // TypeMask removes SOCK_NONBLOCK and SOCK_CLOEXEC from a socket's type (SOCK_TYPE_MASK,
 // linux/net.h).

@@ -98,12 +98,49 @@ func oddDatagram(how string, sa *unix.SockaddrInet4, first string) error {
 		err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_UNICAST_IF, int(binary.NativeEndian.Uint32(b[:]))), unix.Sendto(fd, []byte("x"), 0, sa))
 	case "device-late":
 		err = errors.Join(unix.Connect(fd, sa), unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, first), unix.Send(fd, []byte("x"), 0))
+	case "loopback-device":
+		err = errors.Join(unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, first), unix.Sendto(fd, []byte("x"), 0, sa))
+	case "loopback-message":
+		i, lookErr := net.InterfaceByName(first)
+		if lookErr != nil {
+			return lookErr
+		}
+		err = unix.Sendmsg(fd, []byte("x"), unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(i.Index)}), sa, 0)
+	case "source-route":
+		err = errors.Join(unix.SetsockoptString(fd, unix.IPPROTO_IP, unix.IP_OPTIONS, string(sourceRoute(first))), unix.Sendto(fd, []byte("x"), 0, sa))
+	case "source-route-late":
+		err = errors.Join(unix.Connect(fd, sa), unix.SetsockoptString(fd, unix.IPPROTO_IP, unix.IP_OPTIONS, string(sourceRoute(first))), unix.Send(fd, []byte("x"), 0))
+	case "source-route-message":
+		err = unix.Sendmsg(fd, []byte("x"), control(unix.IPPROTO_IP, unix.IP_RETOPTS, sourceRoute(first)), sa, 0)
+	case "join":
+		i, lookErr := net.InterfaceByName(first)
+		if lookErr != nil {
+			return lookErr
+		}
+		err = unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: [4]byte{239, 9, 8, 7}, Ifindex: int32(i.Index)})
 	case "mark":
 		err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 7), unix.Sendto(fd, []byte("x"), 0, sa))
 	default:
 		return errNoWay
 	}
 	return answer(fd, err)
+}
+
+// sourceRoute makes options of IPv4 (RFC 791): what is sent goes to another host first.
+func sourceRoute(host string) []byte {
+	const nothing, loose = 1, 131
+	a := netip.MustParseAddr(host).As4()
+	return append([]byte{nothing, loose, 3 + byte(len(a)), 4}, a[:]...)
+}
+
+// control makes the control data of a message.
+func control(level, typ int32, data []byte) []byte {
+	b := make([]byte, unix.CmsgSpace(len(data)))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = level, typ
+	h.SetLen(unix.CmsgLen(len(data)))
+	copy(b[unix.CmsgLen(0):], data)
+	return b
 }
 
 func open(typ, protocol int) (int, error) { return unix.Socket(unix.AF_INET, typ, protocol) }

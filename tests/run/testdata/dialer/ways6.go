@@ -61,10 +61,30 @@ func odd6(how string, to netip.AddrPort, rest []string) error {
 		var b [4]byte
 		binary.BigEndian.PutUint32(b[:], uint32(i.Index))
 		err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_IF, int(binary.NativeEndian.Uint32(b[:]))), send())
+	case "routing-header6":
+		err = errors.Join(unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_RTHDR, string(routingHeader(first, to.Addr()))), send())
+	case "routing-header-message6":
+		err = unix.Sendmsg(fd, []byte("x"), control(unix.IPPROTO_IPV6, unix.IPV6_RTHDR, routingHeader(first, to.Addr())), sa, 0)
+	case "join6":
+		i, lookErr := net.InterfaceByName(first)
+		if lookErr != nil {
+			return lookErr
+		}
+		err = unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: netip.MustParseAddr("ff15::987").As16(), Interface: uint32(i.Index)})
 	case "device-late6":
 		err = errors.Join(unix.Connect(fd, sa), unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, first), unix.Send(fd, []byte("x"), 0))
 	default:
 		return errNoWay
 	}
 	return answer(fd, err)
+}
+
+// routingHeader makes a routing header (RFC 8754): what is sent goes to another host first.
+func routingHeader(host string, to netip.Addr) []byte {
+	const segmentRouting = 4
+	b := []byte{0, 4, segmentRouting, 1, 1, 0, 0, 0} // two segments, the first of them is the last in the list
+	for _, a := range []netip.Addr{to, netip.MustParseAddr(host)} {
+		b = append(b, a.AsSlice()...)
+	}
+	return b
 }
