@@ -69,8 +69,9 @@ Of the connections that are placed, those that the policy refuses fail, with and
 left alone then: what is not decided, or would leave by another network than mamma
 chooses, fails ("Network is unreachable"), and a line says why. That includes
 sockets that the program has bound to another address or interface, each further
-destination of a datagram socket, and sockets that the program begins with. Raw,
-ICMP and SCTP sockets fail ("Permission denied"), as do all of programs of 32 bits.
+destination of a datagram socket, source routes, joining groups, and sockets that the
+program begins with. Raw, ICMP and SCTP sockets fail ("Permission denied"), as do all
+of programs of 32 bits.
 It is not a sandbox: a program that wants to can get around it. Not seen are what
 connections that others open to the program answer, sockets that other processes
 hand to it while it runs, and what other processes do for it, such as a resolver
