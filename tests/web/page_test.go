@@ -134,7 +134,7 @@ func TestScopes(t *testing.T) {
 	state := control.Scopes{
 		Root: known("/sys/fs/cgroup"), Hooks: []string{"connect4", "connect6"}, Kept: true, Groups: 41, Scopes: []control.Scope{{
 			Name: "backup", Units: []string{"backup.service"}, Groups: []string{"/system.slice/backup.service", "/a", "/b"}, Placed: 1234, Left: 5, Refused: 6, Failed: 7,
-			Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "leave"}},
+			Usual:    []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "leave"}},
 			Learning: true, Learnt: 2, Variants: []control.ScopeVariant{
 				{Source: "rule <i>mirror", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "place", Chosen: lte}}},
 				{Source: "ports 22, 23", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "refuse"}, {Family: "IPv6", Transport: "stream", Kind: "leave"}}},
