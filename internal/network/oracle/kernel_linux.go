@@ -126,6 +126,15 @@ func (k *Kernel) Void() { k.epoch.Add(1) }
 // answer may be that there is no route.
 func (k *Kernel) Match(q Question) (Answer, error) {
 	a, err := k.ask(&q, true)
+	if errors.Is(err, unix.EMSGSIZE) {
+		// The route has more next hops than the kernel's message holds (some 200). It still
+		// says which one a packet takes.
+		made, err := k.ask(&q, false)
+		if err != nil || made.Verdict != Sent {
+			return made, err
+		}
+		return Answer{Verdict: Sent, Hop: made.Hop}, nil
+	}
 	if err != nil {
 		return a, err
 	}

@@ -3,6 +3,7 @@ package oracle_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -354,6 +356,38 @@ func TestSharedObject(t *testing.T) {
 	r := oracle.NewReacher(h.Kernel, oracle.Scope{})
 	if got := r.Reach(oracle.Flow{Dst: netip.MustParseAddr("2600:7c0::9")}); got.Specific {
 		t.Errorf("a destination like others: %+v", got)
+	}
+}
+
+// A route may have more next hops than fit into an answer. Where packets go is known even so.
+func TestMoreNextHopsThanFit(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "address add 10.1.1.1/16 dev wlan0\n-6 address add 2001:db8:1::23/64 dev wlan0 nodad")
+	for near, to := range map[string]string{"10.1.0.0": "0.0.0.0/0", "2001:db8:1::1:0": "::/0"} {
+		_, everywhere, err := net.ParseCIDR(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		route := &netlink.Route{Dst: everywhere}
+		gateway := netip.MustParseAddr(near)
+		for range 250 {
+			gateway = gateway.Next()
+			route.MultiPath = append(route.MultiPath, &netlink.NexthopInfo{LinkIndex: h.index("wlan0"), Gw: gateway.AsSlice()})
+		}
+		if err := h.ns.Handle().RouteAdd(route); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wlan := h.index("wlan0")
+	for _, dst := range []string{"192.0.2.1", "2a00::1"} {
+		a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst)})
+		if err != nil || a.Verdict != oracle.Sent || a.Index != wlan || !a.Gateway.IsValid() {
+			t.Errorf("%s: %+v, %v", dst, a, err)
+		}
+		w, err := oracle.Everywhere{}.Far(h, netip.MustParseAddr(dst).Is6(), oracle.Question{})
+		if err != nil || w.Verdict != oracle.Sent || w.Index != wlan {
+			t.Errorf("%s: the way to everywhere: %+v, %v", dst, w, err)
+		}
 	}
 }
 
