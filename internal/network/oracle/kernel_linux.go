@@ -72,6 +72,10 @@ func Open(namespace int) (*Kernel, error) {
 		k.Close()
 		return nil, fmt.Errorf("opening rtnetlink: %w", err)
 	}
+	// The kernel makes the parts of a dump as large as the largest buffer that the socket was
+	// read with, and a page at first. A route that does not fit into a part ends the dump
+	// without an error. So something short is read first.
+	_ = k.Rules(false, func(*Rule) {})
 	return k, nil
 }
 

@@ -359,7 +359,8 @@ func TestSharedObject(t *testing.T) {
 	}
 }
 
-// A route may have more next hops than fit into an answer. Where packets go is known even so.
+// A route may have more next hops than fit into an answer. Where packets go is known even
+// so, and the route is in the list of routes.
 func TestMoreNextHopsThanFit(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "address add 10.1.1.1/16 dev wlan0\n-6 address add 2001:db8:1::23/64 dev wlan0 nodad")
@@ -376,6 +377,21 @@ func TestMoreNextHopsThanFit(t *testing.T) {
 		}
 		if err := h.ns.Handle().RouteAdd(route); err != nil {
 			t.Fatal(err)
+		}
+	}
+	k, err := oracle.Open(h.ns.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for _, six := range []bool{false, true} { // the first dumps of a socket
+		found := false
+		err := k.Routes(oracle.Filter{V6: six, Table: unix.RT_TABLE_MAIN}, func(r *oracle.Route) bool {
+			found = found || len(r.Hops) == 250
+			return true
+		})
+		if err != nil || !found {
+			t.Errorf("IPv6: %v: the route is in the table: %v, %v", six, found, err)
 		}
 	}
 	wlan := h.index("wlan0")
