@@ -136,10 +136,11 @@ func TestManagedGivesNothingByItself(t *testing.T) {
 	}
 }
 
-// The drop-in for scopes gives three capabilities and one system call, and nothing else.
+// The drop-in for scopes gives three capabilities and two system calls, and nothing else:
+// bpf(2), and capset(2), by which mamma gives up what only loading needs.
 func TestScopesDropIn(t *testing.T) {
 	unit := parse(t, "scopes.conf")
-	want := settings{"CapabilityBoundingSet": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "AmbientCapabilities": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "SystemCallFilter": {"bpf"}}
+	want := settings{"CapabilityBoundingSet": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "AmbientCapabilities": {"CAP_BPF CAP_PERFMON CAP_NET_ADMIN"}, "SystemCallFilter": {"bpf capset"}}
 	if len(unit) != 1 || !maps.EqualFunc(unit["Service"], want, slices.Equal) {
 		t.Errorf("scopes.conf sets %v, want %v", unit, want)
 	}

@@ -42,6 +42,18 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 	return oddDatagram(how, sa, first)
 }
 
+// bareDatagram sends to an address without a family, which counts as IPv4.
+func bareDatagram(fd int, sa *unix.SockaddrInet4) error {
+	b := unix.RawSockaddrInet4{Family: unix.AF_UNSPEC, Addr: sa.Addr}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&b.Port))[:], uint16(sa.Port))
+	x := []byte("x")
+	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&x[0])), 1, 0, uintptr(unsafe.Pointer(&b)), unix.SizeofSockaddrInet4)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // oddDatagram does so with a socket of datagrams.
 func oddDatagram(how string, sa *unix.SockaddrInet4, first string) error {
 	protocol := 0
@@ -64,13 +76,7 @@ func oddDatagram(how string, sa *unix.SockaddrInet4, first string) error {
 		fmt.Println(netip.AddrFrom4(local.(*unix.SockaddrInet4).Addr))
 		return nil
 	case "bare":
-		b := unix.RawSockaddrInet4{Family: unix.AF_UNSPEC, Addr: sa.Addr}
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&b.Port))[:], uint16(sa.Port))
-		x := []byte("x")
-		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&x[0])), 1, 0, uintptr(unsafe.Pointer(&b)), unix.SizeofSockaddrInet4)
-		if errno != 0 {
-			err = errno
-		}
+		err = bareDatagram(fd, sa)
 	case "pktinfo", "pktinfo-late", "pktinfo-peer":
 		control := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: netip.MustParseAddr(first).As4()})
 		if how == "pktinfo-late" {
