@@ -53,18 +53,22 @@ const share = 0.03
 // account is a user's regret account: what exploring has cost so far, and what it may
 // cost. All fields are in seconds.
 type account struct {
-	spent float64 // time of the transfers that have ended
-	lost  float64 // time lost by those that explored, compared with the best network's prediction
-	risk  float64 // time that running transfers may lose
+	spent float64   // time of the transfers that have ended; where they overlap it counts once
+	until time.Time // end of the latest of these
+	lost  float64   // time lost by those that explored, compared with the best network's prediction
+	risk  float64   // time that running transfers may lose
 }
 
 // allows tells whether the account allows one more loss.
 func (a *account) allows(loss float64) bool { return a.lost+a.risk+loss <= share*a.spent }
 
-// settle books a transfer that has ended. alone is the time that the best network was
+// settle books a transfer that ended then. alone is the time that the best network was
 // predicted to take, and risk is what was risked with the transfer, 0 if nothing.
-func (a *account) settle(took time.Duration, alone, risk float64) {
-	a.spent += took.Seconds()
+func (a *account) settle(took time.Duration, end time.Time, alone, risk float64) {
+	if more := end.Sub(a.until); more > 0 {
+		a.spent += min(took, more).Seconds()
+		a.until = end
+	}
 	if risk > 0 {
 		a.risk = max(0, a.risk-risk)
 		a.lost += max(0, took.Seconds()-alone)

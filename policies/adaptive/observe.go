@@ -56,7 +56,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 			x.host.opened(t.Prefix.ID, min(bytes+14480, max(l.capacity*l.rtt(t).Seconds()*1.2, 14480)), end)
 		}
 	}
-	user.account.settle(t.Duration, x.alone, x.risk)
+	user.account.settle(t.Duration, t.End, x.alone, x.risk)
 }
 
 // rtt returns the round-trip time of a finished transfer, or the link's if the transfer has
