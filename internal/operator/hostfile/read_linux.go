@@ -1,7 +1,9 @@
 package hostfile
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -311,6 +313,9 @@ func dump(command netlink.HeaderType, payload []byte, each func([]byte) error) e
 		return err
 	}
 	defer func() { _ = c.Close() }()
+	if err := widen(c); err != nil {
+		return err
+	}
 	messages, err := c.Execute(netlink.Message{Header: netlink.Header{Type: command, Flags: netlink.Request | netlink.Dump}, Data: payload})
 	if err != nil {
 		return err
@@ -321,6 +326,26 @@ func dump(command netlink.HeaderType, payload []byte, each func([]byte) error) e
 		}
 	}
 	return nil
+}
+
+// widen makes the kernel send dumps in parts of up to 32 kB. They are as large as the largest
+// buffer that the socket was read with, and a page if it never was. A route that does not fit
+// into a part, because it has hundreds of next hops, ends the dump without an error.
+func widen(c *netlink.Conn) error {
+	const size = 32 << 10
+	if _, err := c.Send(netlink.Message{Header: netlink.Header{Type: netlink.Noop, Flags: netlink.Request | netlink.Acknowledge}}); err != nil {
+		return err
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		_, _, failed = unix.Recvfrom(int(fd), make([]byte, size), unix.MSG_DONTWAIT)
+		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
+	})
+	return cmp.Or(err, failed)
 }
 
 func (r *reader) nexthops() error {
