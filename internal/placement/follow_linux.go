@@ -45,7 +45,9 @@ type follower struct {
 
 	tracer *tracer       // stops programs while their sockets are moved; nil: none is moved
 	races  chan struct{} // an element for each race that runs
-	wake   chan struct{} // receives when the next look has become due earlier
+	// lingering has an element for each copy that waits to be closed.
+	lingering chan struct{}
+	wake      chan struct{} // receives when the next look has become due earlier
 
 	mu     sync.Mutex
 	under  map[int]*attempt // by descriptor of the copy, which the follower owns
@@ -108,7 +110,10 @@ func (l *attempts) Pop() any {
 
 // newFollower returns a follower. Its method run has to be called.
 func newFollower() *follower {
-	f := &follower{most: maxFollowed, under: map[int]*attempt{}, races: make(chan struct{}, maxRaces), wake: make(chan struct{}, 1)}
+	f := &follower{
+		most: maxFollowed, under: map[int]*attempt{}, wake: make(chan struct{}, 1),
+		races: make(chan struct{}, maxRaces), lingering: make(chan struct{}, maxLingering),
+	}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
 		f.most = int(min(maxFollowed, limit.Cur/2))
@@ -272,8 +277,32 @@ func (f *follower) drop(a *attempt) bool {
 	if a.cancel != nil {
 		a.cancel()
 	}
-	_ = unix.Close(a.fd)
+	f.closeCopy(a.fd)
 	return true
+}
+
+// maxLingering bounds the copies that wait to be closed. Each takes a thread.
+const maxLingering = 16
+
+// closeCopy closes a copy of a program's socket. If the program has closed its own already and
+// wants to linger (SO_LINGER), close(2) waits until the peer has everything, which may be for
+// ever. Nothing else may wait for that. Where too many wait already, the socket no longer
+// lingers; the kernel still sends what is left.
+func (f *follower) closeCopy(fd int) {
+	l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+	if err == nil && l.Onoff != 0 && l.Linger > 0 {
+		select {
+		case f.lingering <- struct{}{}:
+			go func() {
+				_ = unix.Close(fd)
+				<-f.lingering
+			}()
+			return
+		default:
+			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+		}
+	}
+	_ = unix.Close(fd)
 }
 
 type result int

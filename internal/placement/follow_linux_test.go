@@ -2,6 +2,7 @@ package placement
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -343,5 +344,54 @@ func TestFollowerOfMovedSockets(t *testing.T) {
 				t.Error("it is not looked at any more")
 			}
 		})
+	}
+}
+
+// A program may want its sockets to linger for an hour while the peer takes nothing. The last
+// copy is this process's, and closing it holds nobody up, however many there are. All that was
+// written arrives.
+func TestLingeringCopies(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: l.Addr().(*net.TCPAddr).Port}
+	f := newFollower()
+	var written []int64
+	var peers []net.Conn
+	for range maxLingering + 3 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(
+			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 3600}),
+			unix.Connect(fd, to), unix.SetNonblock(fd, true),
+		); err != nil {
+			t.Fatal(err)
+		}
+		peer, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = peer.Close() }()
+		peers = append(peers, peer)
+		var sum int64
+		for err == nil {
+			var n int
+			n, err = unix.Write(fd, make([]byte, 64<<10))
+			sum += int64(max(n, 0))
+		}
+		written = append(written, sum)
+		f.closeCopy(fd) // would take the hour
+	}
+	for i, peer := range peers {
+		if n, err := io.Copy(io.Discard, peer); err != nil || n != written[i] {
+			t.Errorf("connection %d: %d of %d bytes arrived, %v", i, n, written[i], err)
+		}
+	}
+	for range maxLingering { // all are closed
+		f.lingering <- struct{}{}
 	}
 }
