@@ -7,16 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -180,57 +176,6 @@ func TestAssociationIPv6Destination(t *testing.T) {
 	}
 }
 
-// An association passes on nothing from other clients, and nothing from strangers.
-func TestAssociationIsItsClientsOnly(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	out := make(chan net.PacketConn, 1)
-	p := newProxy(t, Config{ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
-		var lc net.ListenConfig
-		pc, err := lc.ListenPacket(ctx, network, "127.0.0.1:0")
-		out <- pc
-		return pc, err
-	}})
-	u := p.associate(t)
-	u.send(socks5Addr(echo), "mine")
-	if _, data, _ := u.receive(testTimeout); data != "mine" {
-		t.Fatalf("got %q", data)
-	}
-	other, err := net.Dial("udp", u.RemoteAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close() }()
-	if _, err := io.WriteString(other, "\x00\x00\x00"+socks5Addr(echo)+"other"); err != nil {
-		t.Fatal(err)
-	}
-	// This address is one to which the client never sent anything.
-	stranger, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)}, (<-out).LocalAddr().(*net.UDPAddr))
-	if err != nil {
-		t.Skipf("needs a second loopback address: %v", err)
-	}
-	defer func() { _ = stranger.Close() }()
-	if _, err := io.WriteString(stranger, "stranger"); err != nil {
-		t.Fatal(err)
-	}
-	u.send(socks5Addr(echo), "mine again")
-	if _, data, _ := u.receive(testTimeout); data != "mine again" {
-		t.Errorf("got %q", data)
-	}
-}
-
-func TestAssociationRules(t *testing.T) {
-	allowed, denied := serveUDPEcho(t, "udp4"), serveUDPEcho(t, "udp4")
-	u := newProxy(t, Config{Rules: denyPort(denied.Port())}).associate(t)
-	u.send(socks5Addr(denied), "denied")
-	u.send(socks5Addr(allowed), "allowed")
-	if from, data, _ := u.receive(testTimeout); data != "allowed" || from != addrOf(allowed) {
-		t.Errorf("got %q from %v", data, from)
-	}
-}
-
-// noName allows everything but datagrams to one name.
-type noName string
-
 func (noName) Allow(context.Context, *Request) error                     { return nil }
 func (noName) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }
 
@@ -241,177 +186,9 @@ func (n noName) AllowName(_ context.Context, _ *Request, dest Addr) error {
 	return nil
 }
 
-// A name that the rules forbid is not even resolved.
-func TestAssociationNameIsForbidden(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	resolved := make(chan string, 10)
-	u := newProxy(t, Config{
-		Rules: noName("secret.test"),
-		Resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
-			resolved <- host
-			return []netip.Addr{echo.Addr()}, nil
-		},
-	}).associate(t)
-	u.send("\x03\x0bsecret.test"+port(echo), "secret")
-	u.send("\x03\x09open.test"+port(echo), "open")
-	if _, data, _ := u.receive(testTimeout); data != "open" {
-		t.Errorf("got %q", data)
-	}
-	if host := <-resolved; host != "open.test" {
-		t.Errorf("%q was resolved", host)
-	}
-}
-
-// brokenSocket cannot send.
-type brokenSocket struct {
-	net.PacketConn
-	err error
-}
-
 func (b brokenSocket) WriteTo([]byte, net.Addr) (int, error) { return 0, b.err }
 
-// When the network of an association goes away, the association moves to another one.
-func TestAssociationMoves(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	var mu sync.Mutex
-	opened := 0
-	p := newProxy(t, Config{ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		opened++
-		var lc net.ListenConfig
-		pc, err := lc.ListenPacket(ctx, network, "127.0.0.1:0")
-		if err == nil && opened == 1 {
-			return brokenSocket{pc, syscall.ENETUNREACH}, nil
-		}
-		return pc, err
-	}})
-	u := p.associate(t)
-	u.send(socks5Addr(echo), "x")
-	if _, data, _ := u.receive(testTimeout); data != "x" {
-		t.Errorf("got %q", data)
-	}
-}
-
-// silentSocket sends, but nothing arrives.
-type silentSocket struct{ net.PacketConn }
-
 func (silentSocket) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
-
-// When no answers come, ListenPacket is called again. The association moves if the new
-// socket is on another network.
-func TestSilentAssociationMoves(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	opened := make(chan string, 100)
-	p := newProxy(t, Config{udpSilence: 1, ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
-		// The first network is silent, and ListenPacket chooses it twice.
-		address := "127.0.0.2:0"
-		if len(opened) < 2 {
-			address = "127.0.0.1:0"
-		}
-		var lc net.ListenConfig
-		pc, err := lc.ListenPacket(ctx, network, address)
-		if err == nil {
-			if first, silent := len(opened) == 0, !SilentSince(ctx).IsZero(); first == silent {
-				t.Errorf("asked for socket %d with silence: %v", len(opened), silent)
-			}
-			opened <- addrPort(pc.LocalAddr()).Addr().String()
-		}
-		if err == nil && address == "127.0.0.1:0" {
-			return silentSocket{pc}, nil
-		}
-		return pc, err
-	}})
-	u := p.associate(t)
-	deadline := time.Now().Add(testTimeout)
-	for {
-		u.send(socks5Addr(echo), "x")
-		if _, data, ok := u.receive(10 * time.Millisecond); ok {
-			if data != "x" {
-				t.Errorf("got %q", data)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("it does not move")
-		}
-	}
-	if n := len(opened); n < 3 {
-		t.Errorf("opened %d sockets, want 3 at least", n)
-	}
-}
-
-// After answers, silence is noticed by how long these took, and only while datagrams
-// are being sent.
-func TestSilenceAfterAnswers(t *testing.T) {
-	const ms = time.Millisecond
-	for _, tt := range []struct {
-		name    string
-		answers []time.Duration // how long each took
-		every   time.Duration   // time between later datagrams
-		want    time.Duration   // how long until WasAnswering is true
-	}{
-		{"answers were quick", []time.Duration{20 * ms, 20 * ms}, 20 * ms, 300 * ms},
-		{"answers were slow", []time.Duration{200 * ms, 200 * ms}, 20 * ms, 600 * ms},
-		{"one was slow", append([]time.Duration{400 * ms}, slices.Repeat([]time.Duration{20 * ms}, 8)...), 10 * ms, 420 * ms},
-		{"answers took seconds", []time.Duration{5 * time.Second}, 1 * time.Second, 16 * time.Second},
-		{"few datagrams", []time.Duration{20 * ms}, 400 * ms, 800 * ms},
-		{"no answer ever", nil, 20 * ms, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := &association{ss: &Session{Begun: time.Now(), c: &conn{cfg: Config{}.withDefaults()}}}
-				time.Sleep(ms) // virtual time
-				for _, took := range tt.answers {
-					a.isSilent()
-					time.Sleep(took)
-					a.answered(time.Since(a.ss.Begun))
-				}
-				begun, got := time.Now(), time.Duration(0)
-				for got == 0 && time.Since(begun) < time.Minute {
-					if a.isSilent().wasAnswering {
-						got = time.Since(begun)
-					}
-					time.Sleep(tt.every)
-				}
-				if got != tt.want {
-					t.Errorf("noticed after %v, want %v", got, tt.want)
-				}
-			})
-		})
-	}
-}
-
-// However much is sent without an answer, another network is asked for only now and
-// then.
-func TestSilenceIsNoticedAtTimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		a := &association{ss: &Session{Begun: begun, c: &conn{cfg: Config{}.withDefaults()}}}
-		var got []int
-		for time.Since(begun) < 10*time.Minute {
-			time.Sleep(100 * time.Millisecond)
-			if !a.isSilent().since.IsZero() {
-				got = append(got, int(time.Since(begun).Seconds()))
-			}
-		}
-		if diff := cmp.Diff([]int{1, 2, 4, 8, 16, 32, 64, 128, 248, 368, 488}, got); diff != "" {
-			t.Errorf("after seconds (-want +got)\n%s", diff)
-		}
-		a.asked.Store(0) // an answer has come
-		if !a.isSilent().since.IsZero() {
-			t.Error("silent with the first datagram")
-		}
-		time.Sleep(30 * time.Second)
-		if a.isSilent().since.IsZero() {
-			t.Error("not silent after 30 s")
-		}
-		time.Sleep(29 * time.Second)
-		if !a.isSilent().since.IsZero() {
-			t.Error("once more before 60 s")
-		}
-	})
-}
 
 // A name whose resolver is silent delays no other datagram. A slow name delays only its
 // own datagrams.
@@ -441,23 +218,6 @@ func TestSilentResolverStallsNobody(t *testing.T) {
 	}
 }
 
-// Rules see the name to which a datagram goes.
-func TestAssociationRulesByName(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	p := newProxy(t, Config{
-		Resolve: func(context.Context, string, string) ([]netip.Addr, error) { return []netip.Addr{echo.Addr()}, nil },
-		Rules:   denyName("bad.test"),
-	})
-	u := p.associate(t)
-	for _, tt := range []struct{ dest, want string }{{"\x03\x09good.test" + port(echo), "good"}, {socks5Addr(echo), "address"}} {
-		u.send("\x03\x08bad.test"+port(echo), "bad")
-		u.send(tt.dest, tt.want)
-		if _, data, _ := u.receive(testTimeout); data != tt.want {
-			t.Errorf("got %q, want %q", data, tt.want)
-		}
-	}
-}
-
 // Many clients announce the address to which they will send, not the one from which.
 func TestAssociationAnnouncements(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
@@ -480,9 +240,6 @@ func TestAssociationAnnouncements(t *testing.T) {
 	}
 }
 
-// onlySender are rules that refuse datagrams from one port.
-type onlySender uint16
-
 func (onlySender) Allow(context.Context, *Request) error                     { return nil }
 func (onlySender) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }
 
@@ -491,26 +248,6 @@ func (o onlySender) AllowSender(_ context.Context, _ *Request, from, _ netip.Add
 		return ErrNotAllowed
 	}
 	return nil
-}
-
-// Somebody else's datagram, even if it is the first, does not take an association over.
-func TestAssociationIsNotTakenOver(t *testing.T) {
-	echo := serveUDPEcho(t, "udp4")
-	thief, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = thief.Close() }()
-	u := newProxy(t, Config{Rules: onlySender(addrPort(thief.LocalAddr()).Port())}).associate(t)
-	for range 3 {
-		if _, err := thief.WriteTo([]byte("\x00\x00\x00"+socks5Addr(echo)+"stolen"), u.RemoteAddr()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	u.send(socks5Addr(echo), "mine")
-	if _, data, ok := u.receive(testTimeout); !ok || data != "mine" {
-		t.Errorf("got %q, %v", data, ok)
-	}
 }
 
 // The destinations used last are remembered, however many there are.
@@ -539,28 +276,6 @@ func TestManyPeers(t *testing.T) {
 	p.forget(p.byPeer[peer(last)])
 	if !p.mayAnswer(peer(last).addr.Addr()) {
 		t.Error("an address that is known by its name, too, may not answer")
-	}
-}
-
-// The rules are asked again about a destination that is used for long: its address may be
-// one of the host's own by now.
-func TestPeersAreCheckedAgain(t *testing.T) {
-	var p udpPeers
-	peer, now := udpPeer{addr: netip.MustParseAddrPort("192.0.2.1:53")}, time.Now()
-	p.note(peer, nil, now)
-	if err, known := p.verdict(peer, now.Add(udpVerdictFor)); err != nil || !known {
-		t.Errorf("a moment later: %v, %v", err, known)
-	}
-	now = now.Add(udpVerdictFor + 1)
-	if _, known := p.verdict(peer, now); known {
-		t.Error("an old answer of the rules counts")
-	}
-	for _, err := range []error{ErrNotAllowed, nil, nil, ErrNotAllowed} {
-		p.note(peer, err, now)
-		got, known := p.verdict(peer, now)
-		if !known || !errors.Is(got, err) || p.mayAnswer(peer.addr.Addr()) != (err == nil) || len(p.byPeer) != 1 || p.recent.Len() != 1 {
-			t.Errorf("after %v: %v, %v; may answer: %v; %d and %d are remembered", err, got, known, p.mayAnswer(peer.addr.Addr()), len(p.byPeer), p.recent.Len())
-		}
 	}
 }
 
