@@ -25,6 +25,9 @@ type MultipathConn struct {
 	// owner as well.
 	User      uint32
 	UserKnown bool
+	// Late and Progress are those of policy.SubflowRequest.
+	Late     bool
+	Progress policy.Progress
 }
 
 // ChooseSubflows asks the policy which subflows c should have besides its first.
@@ -34,25 +37,53 @@ type MultipathConn struct {
 func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subflow, error) {
 	v := m.view.Load()
 	r := v.subflowRequest(c, now)
-	choose := policy.DefaultSubflows
-	var chosen []policy.Subflow
 	if v.Runner == nil {
-		chosen = choose(r)
-	} else {
-		mine, err := v.Runner.call(nil, func(p policy.Policy) {
-			if sc, ok := p.(policy.SubflowChooser); ok {
-				choose = sc.ChooseSubflows
-			}
-			chosen = choose(r)
-		})
-		if !mine {
-			return nil, fmt.Errorf("choose subflows: policy %s is out of service", v.Runner.Name)
+		return checkSubflows(r, policy.DefaultSubflows(r)), nil
+	}
+	var chosen []policy.Subflow
+	err := v.Runner.ask(func(p policy.Policy) {
+		if sc, ok := p.(policy.SubflowChooser); ok {
+			chosen = sc.ChooseSubflows(r)
+		} else {
+			chosen = policy.DefaultSubflows(r)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("choose subflows: %w", err)
-		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("choose subflows: %w", err)
 	}
 	return checkSubflows(r, chosen), nil
+}
+
+// Late asks the policy whether c is so late that other networks should help. It is false if
+// the policy is no policy.SubflowHedger.
+func (m *Manager) Late(c MultipathConn, now time.Time) (late bool, err error) {
+	v := m.view.Load()
+	if v.Runner == nil || !v.Runner.HedgesSubflows() {
+		return false, nil
+	}
+	r := v.subflowRequest(c, now)
+	err = v.Runner.ask(func(p policy.Policy) { late = p.(policy.SubflowHedger).Late(r) })
+	if err != nil {
+		return false, fmt.Errorf("judge a connection: %w", err)
+	}
+	return late, nil
+}
+
+// ask calls f with the policy. An error means that the policy could not be asked, or
+// panicked.
+func (r *Runner) ask(f func(policy.Policy)) error {
+	mine, err := r.call(nil, f)
+	if !mine {
+		return fmt.Errorf("policy %s is out of service", r.Name)
+	}
+	return err
+}
+
+// HedgesSubflows tells whether the policy is a policy.SubflowHedger. It is safe for
+// concurrent use.
+func (r *Runner) HedgesSubflows() bool {
+	_, ok := r.policy.(policy.SubflowHedger)
+	return ok
 }
 
 // ChoosesSubflows tells whether the policy is a policy.SubflowChooser, and so decides
@@ -64,7 +95,7 @@ func (r *Runner) ChoosesSubflows() bool {
 
 // subflowRequest makes the question for the policy.
 func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowRequest {
-	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now}
+	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now, Late: c.Late, Progress: c.Progress}
 	if !c.Remote.IsValid() {
 		r.Prefixes = v.offered[policy.Unspecified]
 		return r
@@ -91,8 +122,20 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 			Kind: rec.Kind, Intents: rec.Intents, Network: rec.Network, Host: rec.Host, Service: rec.Service,
 			Port: rec.port(), Remote: rec.Remote, Bound: rec.Bound, App: rec.App, Now: rec.Time,
 		}
+		r.Predicted = rec.predicted(r.First)
 	}
 	return r
+}
+
+// predicted returns how long the policy thought that the transfer would take over p; 0 if
+// that is not known.
+func (r *Record) predicted(p *policy.Prefix) time.Duration {
+	for i := range r.Decision.Scores {
+		if s := &r.Decision.Scores[i]; p != nil && s.Prefix != nil && s.Prefix.ID == p.ID {
+			return s.Predicted
+		}
+	}
+	return 0
 }
 
 // permits tells whether decision r permits a connection to use p.

@@ -9,8 +9,8 @@
 //
 // A policy must implement [Policy]. It becomes known by a function New in package main
 // of a plugin, or by an entry of a [Catalogue]. Further interfaces are optional. A
-// policy that decides more implements [ResolveChooser], [SubflowChooser] or
-// [Reconfigurer]. A policy that learns between requests implements [Observer],
+// policy that decides more implements [ResolveChooser], [SubflowChooser],
+// [SubflowHedger] or [Reconfigurer]. A policy that learns between requests implements [Observer],
 // [ConnectionObserver], [LeaseObserver] or [Revoker]. A policy that holds resources has
 // a method Close() error. Package policytest helps to test a policy.
 //

@@ -20,6 +20,19 @@ type SubflowChooser interface {
 	ChooseSubflows(*SubflowRequest) []Subflow
 }
 
+// SubflowHedger is implemented by SubflowChoosers that keep networks back until a
+// connection is late. This needs a path manager that asks about single connections, see
+// SubflowRequest.
+type SubflowHedger interface {
+	SubflowChooser
+	// Late tells whether a connection is so far behind what was expected of it that
+	// another network should help. It is called some four times a second while the
+	// connection has carried something in the last few seconds. If it returns true,
+	// ChooseSubflows is called with the same request and Late set. Both calls may be
+	// repeated while the connection stays behind.
+	Late(*SubflowRequest) bool
+}
+
 // SubflowRequest is the question of which subflows a connection should have.
 //
 // If the kernel manages the paths, single connections cannot be decided on. The policy
@@ -42,6 +55,28 @@ type SubflowRequest struct {
 	// the peer refuses that, and then the other addresses that the peer has announced.
 	Remotes []netip.AddrPort
 	Now     time.Time
+
+	// The fields below are set for a SubflowHedger only.
+
+	// Predicted is how long the policy thought that the transfer would take over First,
+	// when it decided; see Score. It is 0 if that is not known.
+	Predicted time.Duration
+	// Late tells that the hedger has found the connection late before. It stays set
+	// while the connection lasts.
+	Late bool
+	// Progress is what the connection had carried when it was found late last, and in
+	// the question whether it is late, what it has carried by now.
+	Progress Progress
+}
+
+// Progress is what an MPTCP connection has carried, over all of its subflows, in its present
+// exchange. An exchange begins with the connection, or when this host has sent something
+// after nothing has come for a second. The zero value means that nothing is known.
+type Progress struct {
+	Age            time.Duration // since the exchange began
+	Quiet          time.Duration // since something came last, or since the exchange began
+	Sent, Received uint64        // bytes that the peer has acknowledged, and that have come
+	First          bool          // the exchange is the first one of the connection
 }
 
 // All tells whether the request is about all connections at once.

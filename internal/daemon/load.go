@@ -130,8 +130,12 @@ func placed(cfg *config.Config, err error) error {
 }
 
 // unopened warns about a policy that chooses subflows although nothing opens them. The
-// original left this to its kernel, so its grammar has no setting for it.
+// original left this to its kernel, so its grammar has no setting for it. A SubflowHedger
+// needs none in the usual case: it keeps them back until a connection is late.
 func unopened(cfg *config.Config, p policy.Policy) (warnings []string) {
+	if _, ok := p.(policy.SubflowHedger); ok {
+		return nil
+	}
 	if _, ok := p.(policy.SubflowChooser); !ok || cfg.MPTCP.PathManager != config.PathManagerOff {
 		return nil
 	}

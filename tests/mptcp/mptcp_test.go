@@ -32,6 +32,7 @@ var program, socksd string
 func TestMain(m *testing.M) {
 	acted, err := stage.Act(map[string]stage.Job{
 		"download": stage.Typed(download), "getaddrinfo": stage.Typed(byGetaddrinfo), "proxy": stage.Typed(byProxy),
+		"own": stage.Typed(byOwnSocket),
 	})
 	if acted {
 		if err != nil {

@@ -172,21 +172,37 @@ func (c *Connection) Owner() (uid uint32, ok bool) {
 // UID returns the user who owns the connection. The error wraps os.ErrNotExist if no
 // connection has this token any more, or if it has no owner. The call is cheap.
 func (d *Diag) UID(t Token) (uint32, error) {
+	c, err := d.connection(t)
+	if err != nil {
+		return 0, err
+	}
+	if uid, ok := c.Owner(); ok {
+		return uid, nil
+	}
+	return 0, fmt.Errorf("owner of MPTCP connection %v: %w", t, os.ErrNotExist)
+}
+
+// Carried returns how much the connection has carried, as Sent and Received of a Connection.
+// The error wraps os.ErrNotExist if no connection has this token any more. The call is cheap.
+func (d *Diag) Carried(t Token) (sent, received uint64, err error) {
+	c, err := d.connection(t)
+	return c.Sent, c.Received, err
+}
+
+// connection looks a connection up, without its subflows.
+func (d *Diag) connection(t Token) (Connection, error) {
 	b := diagRequest(unix.AF_INET, protoMPTCP)
 	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // mptcp_diag_dump_one looks for the token here
 	answers, err := d.c.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: b})
 	if err != nil {
-		return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, err)
+		return Connection{}, fmt.Errorf("look up MPTCP connection %v: %w", t, err)
 	}
 	for _, m := range answers {
 		if c, ok := decodeConnection(m.Data); ok && c.Token == t {
-			if uid, ok := c.Owner(); ok {
-				return uid, nil
-			}
-			return 0, fmt.Errorf("owner of MPTCP connection %v: %w", t, os.ErrNotExist)
+			return c, nil
 		}
 	}
-	return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)
+	return Connection{}, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)
 }
 
 // SocketOwner returns the user who owns the TCP socket with an inode. The error wraps

@@ -7,6 +7,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // connection is an MPTCP connection that this host opened.
@@ -22,6 +23,17 @@ type connection struct {
 	subflows      []subflow
 	ids           map[netip.Addr]uint8 // IDs of local addresses; the first one has 0
 	failed        map[path]failure
+	carried       carried
+	late          bool            // the policy has found it late
+	progress      policy.Progress // when it did so last
+}
+
+// question is what the policy is asked about c.
+func (c *connection) question() mam.MultipathConn {
+	return mam.MultipathConn{
+		Local: c.local, Remote: c.remote, Remotes: c.remotes(), Decision: c.decision, User: c.uid, UserKnown: c.owned,
+		FirstGone: c.find(pathOf(c.local.Addr(), c.remote)) == nil, Late: c.late, Progress: c.progress,
+	}
 }
 
 // subflow is an existing subflow, or one that was asked for.

@@ -18,6 +18,7 @@ import (
 // Policy decides about subflows. It is a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
+	Late(c mam.MultipathConn, now time.Time) (bool, error)
 	DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (mam.Record, bool)
 	DecisionByInode(inode uint64, uid uint32) (mam.Record, bool)
 	View() *mam.View
@@ -130,7 +131,7 @@ func (m *Manager) open(p Policy) (err error) {
 		if m.diag, err = mptcp.OpenDiag(); err != nil {
 			return err
 		}
-		m.steerer = newSteerer(m.conn, p, m.diag.UID, m.log)
+		m.steerer = newSteerer(m.conn, p, m.diag, m.log)
 	default:
 		return fmt.Errorf("unknown MPTCP path manager %q", m.mode)
 	}
@@ -343,9 +344,19 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	watching := time.NewTimer(time.Hour)
+	defer watching.Stop()
+	var watched bool // watching runs
 	for {
+		if !watched && m.steerer.watches() {
+			watched = true
+			watching.Reset(watchEvery)
+		}
 		again := time.Duration(0)
 		select {
+		case <-watching.C:
+			watched = false
+			again = m.steerer.watch(time.Now())
 		case err := <-ended:
 			if ctx.Err() != nil {
 				return nil

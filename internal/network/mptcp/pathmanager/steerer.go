@@ -20,13 +20,19 @@ type subflows interface {
 	Remove(t mptcp.Token, id uint8) error
 }
 
+// sockets tells about the connections of the host. It is a *mptcp.Diag.
+type sockets interface {
+	UID(mptcp.Token) (uint32, error)
+	Carried(mptcp.Token) (sent, received uint64, err error)
+}
+
 // steerer opens and closes the subflows of the connections that this host opened. Its
 // methods take the time, and return after how long to call it again at the latest; 0
 // means never. It is not safe for concurrent use.
 type steerer struct {
 	kernel subflows
 	policy Policy
-	owner  func(mptcp.Token) (uid uint32, err error)
+	hosts  sockets
 	log    *slog.Logger
 
 	conns map[mptcp.Token]*connection
@@ -35,8 +41,8 @@ type steerer struct {
 	managed map[netip.Addr]bool
 }
 
-func newSteerer(kernel subflows, p Policy, owner func(mptcp.Token) (uint32, error), log *slog.Logger) *steerer {
-	return &steerer{kernel: kernel, policy: p, owner: owner, log: log, conns: map[mptcp.Token]*connection{}, managed: map[netip.Addr]bool{}}
+func newSteerer(kernel subflows, p Policy, hosts sockets, log *slog.Logger) *steerer {
+	return &steerer{kernel: kernel, policy: p, hosts: hosts, log: log, conns: map[mptcp.Token]*connection{}, managed: map[netip.Addr]bool{}}
 }
 
 // handle takes an event.
@@ -54,6 +60,9 @@ func (s *steerer) handle(e mptcp.Event, now time.Time) time.Duration {
 		}
 		c.denyJoin = c.denyJoin || e.DenyJoin
 		c.established = c.established || e.Type == mptcp.Established
+		if c.carried.begun.IsZero() {
+			c.carried = carried{begun: now, came: now, first: true}
+		}
 	case mptcp.Closed:
 		delete(s.conns, e.Token)
 		return 0
@@ -187,10 +196,7 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 	if c.decision == nil {
 		c.decision = s.decisionOn(c, now)
 	}
-	chosen, err := s.policy.ChooseSubflows(mam.MultipathConn{
-		Local: c.local, Remote: c.remote, Remotes: c.remotes(), Decision: c.decision, User: c.uid, UserKnown: c.owned,
-		FirstGone: c.find(pathOf(c.local.Addr(), c.remote)) == nil,
-	}, now)
+	chosen, err := s.policy.ChooseSubflows(c.question(), now)
 	if err != nil {
 		s.log.Warn("MPTCP connection gets no further subflows", "token", c.token, "err", err)
 	}
@@ -206,7 +212,7 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 // the connection its intents.
 func (s *steerer) decisionOn(c *connection, now time.Time) *mam.Record {
 	if !c.owned {
-		uid, err := s.owner(c.token)
+		uid, err := s.hosts.UID(c.token)
 		if err != nil {
 			s.log.Debug("MPTCP connection of an unknown user", "err", err)
 			return nil

@@ -31,7 +31,7 @@ const (
 // steer makes a steerer with a fake kernel.
 func steer(prefixes ...*policy.Prefix) (*steerer, *host, *kernel) {
 	k, h := &kernel{}, newHost(prefixes...)
-	return newSteerer(k, h, func(mptcp.Token) (uint32, error) { return 0, nil }, quiet), h, k
+	return newSteerer(k, h, known{}, quiet), h, k
 }
 
 func TestSteerer(t *testing.T) {
@@ -256,7 +256,7 @@ func (u users) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam.Re
 // the decision of a user whose id is unknown.
 func TestSteererOwnerGone(t *testing.T) {
 	h := newHost(wlan, eth)
-	s := newSteerer(&kernel{}, rootOnly{h}, func(mptcp.Token) (uint32, error) { return 0, errRefused }, quiet)
+	s := newSteerer(&kernel{}, rootOnly{h}, known{err: errRefused}, quiet)
 	h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
 		if r.Request != nil {
 			t.Errorf("root's decision was taken: %+v", r.Request)
@@ -294,7 +294,7 @@ func TestSteererUsers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHost(wlan, eth)
-			s := newSteerer(&kernel{}, users{h}, func(mptcp.Token) (uint32, error) { return tt.uid, tt.err }, quiet)
+			s := newSteerer(&kernel{}, users{h}, known{uid: tt.uid, err: tt.err}, quiet)
 			known := false
 			h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
 				known = r.Request != nil && r.Request.Host == "host.test"
