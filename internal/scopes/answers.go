@@ -21,9 +21,12 @@ const (
 	// maxAnswers is how many destinations have an answer of their own. The ones used last
 	// are kept.
 	maxAnswers = 8192
-	// maxGiven is how many answers can be found by their number. A record of the kernel may
-	// name an answer that has been replaced meanwhile.
-	maxGiven = 2 * maxAnswers
+	// maxRemoved is how many answers are kept after their destination or scope has none any
+	// more. A record of the kernel may still name them.
+	maxRemoved = maxAnswers
+	// slice is how many destinations are asked about at a time. Records of the kernel wait
+	// meanwhile.
+	slice = 256
 	// fresh is how long an answer is used before the policy is asked again. Connections
 	// of one scope to one destination that follow each other faster are placed alike.
 	fresh = time.Second
@@ -40,24 +43,69 @@ type given struct {
 	answer hook.Answer
 	// alternate is the network of answer.Alternate; nil: there is none.
 	alternate *policy.Prefix
+	// before is the answer that this one has replaced, and perhaps the one before that; nil: none.
+	// A record of the kernel may still name them.
+	before *given
+}
+
+// own is the answer for one destination.
+type own struct {
+	key hook.Key
+	*given
+	// stale tells that answers depend on something that has changed since the policy was asked.
+	stale bool
+	gone  bool // it is not in use any more
 }
 
 // answers holds what the kernel has been told to do.
 type answers struct {
 	last  uint64
 	usual map[hook.Usual]*given
-	own   *simplelru.LRU[hook.Key, *given]
-	byID  *simplelru.LRU[uint64, *given]
+	own   *simplelru.LRU[hook.Key, *own]
+	// removed are the latest of those that are not in use any more, by id.
+	removed *simplelru.LRU[uint64, *given]
 }
 
 func newAnswers() answers {
-	own, _ := simplelru.NewLRU[hook.Key, *given](maxAnswers, nil) // fails only for sizes below 1
-	byID, _ := simplelru.NewLRU[uint64, *given](maxGiven, nil)
-	return answers{usual: map[hook.Usual]*given{}, own: own, byID: byID}
+	removed, _ := simplelru.NewLRU[uint64, *given](maxRemoved, nil) // fails only for sizes below 1
+	list, _ := simplelru.NewLRU(maxAnswers, func(_ hook.Key, o *own) {
+		o.gone = true
+		removed.Add(o.id, o.given)
+	})
+	return answers{usual: map[hook.Usual]*given{}, own: list, removed: removed}
+}
+
+// number gives an answer that is to replace old its id. old may be nil.
+func (a *answers) number(g, old *given) {
+	a.last++
+	g.id, g.answer.ID, g.before = a.last, a.last, old
+	if old != nil && old.before != nil {
+		old.before.before = nil
+	}
+}
+
+// find returns the answer that the kernel has followed; nil: none, or it is not known any more.
+func (a *answers) find(r *hook.Event) *given {
+	if r.Answer == 0 {
+		return nil
+	}
+	var g *given
+	if r.Usual {
+		g = a.usual[usualOf(r)]
+	} else if o, ok := a.own.Peek(r.Key); ok {
+		g = o.given
+	}
+	for ; g != nil; g = g.before {
+		if g.id == r.Answer {
+			return g
+		}
+	}
+	g, _ = a.removed.Get(r.Answer)
+	return g
 }
 
 // ofDestinations returns the answers for single destinations.
-func (a *answers) ofDestinations() []*given {
+func (a *answers) ofDestinations() []*own {
 	if a.own == nil {
 		return nil // nothing has been loaded yet
 	}
@@ -77,12 +125,20 @@ func (a *answers) dropScopes(t *hook.Table, scopes []*scope) {
 	for _, s := range scopes {
 		for _, u := range s.usual {
 			_ = t.DropUsual(u)
+			if g := a.usual[u]; g != nil {
+				a.removed.Add(g.id, g)
+			}
 			delete(a.usual, u)
 		}
 		if s.rules != nil {
 			_ = t.DropRules(s.id, s.rules)
 		}
 	}
+}
+
+// usualOf says which usual answer is for connections like the one of a record.
+func usualOf(r *hook.Event) hook.Usual {
+	return hook.Usual{Scope: r.Scope, Protocol: r.Protocol, V6: r.Remote.Addr().Is6(), Variant: r.Variant}
 }
 
 // usuals returns the kinds of connections for which a scope has a usual answer.
@@ -128,19 +184,65 @@ func (in *inputs) changed(v *mam.View) bool {
 	return changed
 }
 
-// askAll asks about everything again.
+// askAll asks about everything again. All usual answers are new when it returns. Those for
+// destinations are as new as the budget permits, and renew does the rest.
 func (e *Engine) askAll() {
-	e.askUsual()
-	keys := e.answers.own.Keys()              // from the oldest
-	for _, k := range slices.Backward(keys) { // those used last are needed first
-		if g, ok := e.answers.own.Peek(k); ok {
-			e.askOwn(g.scope, k, g.advice.Record.App)
+	e.charge(e.askUsual)
+	e.stale = e.answers.own.Values() // from the oldest; those used last are needed first
+	for _, o := range e.stale {
+		o.stale = true
+	}
+	e.renew()
+}
+
+// renew goes on to ask about destinations whose answers are stale, as long as the budget permits.
+func (e *Engine) renew() {
+	if len(e.stale) == 0 {
+		return
+	}
+	for len(e.stale) > 0 && e.budget.may(time.Now()) {
+		rest := max(0, len(e.stale)-slice)
+		list := e.stale[rest:]
+		e.stale = e.stale[:rest]
+		e.charge(func() { e.renewSome(list) })
+		e.catchUp()
+	}
+	if len(e.stale) == 0 {
+		e.stale = nil
+		e.downs.forget()
+	}
+}
+
+// renewSome asks about destinations whose answers are stale, from the last one of the list.
+func (e *Engine) renewSome(list []*own) {
+	var changed []*own
+	var decided []*given
+	var keys []hook.Key
+	var answers []hook.Answer
+	for _, o := range slices.Backward(list) {
+		if o.gone || !o.stale {
+			continue
 		}
+		g := e.decide(o.scope, o.key, o.advice.Record.App)
+		if o.stale = false; o.keeps(&g) {
+			continue
+		}
+		kept := new(g) // only here: most answers are as before
+		e.answers.number(kept, o.given)
+		changed, decided = append(changed, o), append(decided, kept)
+		keys, answers = append(keys, o.key), append(answers, kept.answer)
 	}
-	for _, k := range keys {
-		e.answers.own.Get(k) // the order stays
+	for len(keys) > 0 {
+		n, err := e.table.SetAnswers(keys, answers)
+		for i, o := range changed[:n] {
+			o.given = decided[i]
+		}
+		if err != nil {
+			e.problem("answer of scope "+decided[n].scope.Name, err)
+			n++ // the others may be taken
+		}
+		keys, answers, changed, decided = keys[n:], answers[n:], changed[n:], decided[n:]
 	}
-	e.downs.forget()
 }
 
 // askUsual asks about the usual connection of each scope.
@@ -152,16 +254,13 @@ func (e *Engine) askUsual() {
 	}
 }
 
-// refresh asks again about scopes whose usual answer was used since the last time.
+// refresh asks again about the usual answers that were used since the last time.
 func (e *Engine) refresh() {
 	for _, s := range e.scopes {
-		if !s.used {
-			continue
-		}
-		s.used = false
-		for _, u := range s.usual {
+		for u := range s.used {
 			e.askOne(s, u)
 		}
+		clear(s.used)
 	}
 }
 
@@ -174,32 +273,33 @@ func (e *Engine) askOne(s *scope, u hook.Usual) {
 	q.Intents, from = s.intents(u.Variant, 0, intent.Set{})
 	g := e.ask(s, u.Protocol, &q)
 	g.from = from
-	if old := e.answers.usual[u]; old != nil && alike(&old.answer, &g.answer) {
-		old.asked, old.advice = g.asked, g.advice
+	old := e.answers.usual[u]
+	if old.keeps(&g) {
 		return
 	}
+	e.answers.number(&g, old)
 	if err := e.makeRoom(func() error { return e.table.SetUsual(u, g.answer) }); err != nil {
 		e.problem("answer of scope "+s.Name, err)
 		return
 	}
-	kept := new(g) // only here: most answers are as before
-	e.answers.usual[u] = kept
-	e.answers.byID.Add(g.id, kept)
+	e.answers.usual[u] = new(g) // only here: most answers are as before
 }
 
 // askOwn asks about connections to one destination.
 func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
-	q := mam.Question{Network: policy.Network{Family: policy.FamilyOf(k.Remote.Addr())}, Remote: k.Remote, App: app}
-	var from string
-	learnt := e.typical(s, k)
-	q.Intents, from = s.intents(k.Variant, k.Remote.Port(), learnt)
-	g := e.ask(s, k.Protocol, &q)
-	g.from, g.learnt = from, learnt
-	if old, ok := e.answers.own.Get(k); ok && alike(&old.answer, &g.answer) {
-		old.asked, old.advice, old.from, old.learnt = g.asked, g.advice, g.from, g.learnt
+	e.charge(func() { e.askOwnNow(s, k, app) })
+}
+
+func (e *Engine) askOwnNow(s *scope, k hook.Key, app policy.App) {
+	g := e.decide(s, k, app)
+	o, known := e.answers.own.Get(k)
+	if !known {
+		o = &own{key: k}
+	} else if o.stale = false; o.keeps(&g) {
 		return
 	}
-	if e.answers.own.Len() == maxAnswers && !e.answers.own.Contains(k) {
+	e.answers.number(&g, o.given)
+	if !known && e.answers.own.Len() == maxAnswers {
 		if oldest, _, ok := e.answers.own.RemoveOldest(); ok {
 			_ = e.table.DropAnswer(oldest)
 		}
@@ -208,9 +308,31 @@ func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
 		e.problem("answer of scope "+s.Name, err)
 		return
 	}
-	kept := new(g)
-	e.answers.own.Add(k, kept)
-	e.answers.byID.Add(g.id, kept)
+	o.given = new(g)
+	if !known {
+		e.answers.own.Add(k, o)
+	}
+}
+
+// decide decides about connections to one destination. The answer has no id yet.
+func (e *Engine) decide(s *scope, k hook.Key, app policy.App) given {
+	q := mam.Question{Network: policy.Network{Family: policy.FamilyOf(k.Remote.Addr())}, Remote: k.Remote, App: app}
+	var from string
+	learnt := e.typical(s, k)
+	q.Intents, from = s.intents(k.Variant, k.Remote.Port(), learnt)
+	g := e.ask(s, k.Protocol, &q)
+	g.from, g.learnt = from, learnt
+	return g
+}
+
+// keeps tells whether old has the same effect as g, so that the kernel can go on to follow old.
+// Then old takes over what else is new. old may be nil.
+func (old *given) keeps(g *given) bool {
+	if old == nil || !alike(&old.answer, &g.answer) {
+		return false
+	}
+	old.asked, old.advice, old.from, old.learnt, old.alternate = g.asked, g.advice, g.from, g.learnt, g.alternate
+	return true
 }
 
 // alike tells whether two answers have the same effect.
@@ -221,20 +343,19 @@ func alike(a, b *hook.Answer) bool {
 }
 
 // ask lets the policy decide, and translates the decision into an answer for the kernel. q
-// lacks what is the same for all connections of the scope by a protocol.
+// lacks what is the same for all connections of the scope by a protocol. The answer has no id yet.
 func (e *Engine) ask(s *scope, p hook.Protocol, q *mam.Question) given {
 	q.Kind, q.Selection = policy.Connect, s.selection
 	if p == hook.UDP {
 		q.Network.Transport = policy.Datagram
 	}
-	e.answers.last++
-	g := given{id: e.answers.last, scope: s, asked: time.Now()}
+	g := given{scope: s, asked: time.Now()}
 	advice, err := e.opts.Decider.Ask(*q, g.asked)
 	if err != nil {
 		e.log.Debug("not decided", "scope", s.Name, "err", err)
 	}
 	g.advice = advice
-	g.answer = hook.Answer{ID: g.id, Kind: hook.Leave}
+	g.answer = hook.Answer{Kind: hook.Leave}
 	d := &g.advice.Record.Decision
 	switch {
 	case advice.Record.Refused:

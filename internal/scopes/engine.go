@@ -89,6 +89,8 @@ type Engine struct {
 	full       map[string]uint64 // groups by path that the kernel has no room for
 	nextAgain  time.Time         // when they may be tried again
 	answers    answers
+	stale      []*own // answers to be asked about again, from those used the longest time ago
+	budget     budget
 	learning   learning
 	inputs     inputs
 	aside      map[netip.Prefix]bool
@@ -207,8 +209,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.held()
 		case <-used:
 			e.sweep()
-			e.refresh()
+			e.charge(e.refresh)
 			e.again()
+			e.renew()
 		case g := <-groups:
 			e.groupChanged(g)
 		case r := <-e.events:

@@ -23,7 +23,7 @@ type Counts struct {
 // placed notes what the kernel has done with a connection, and asks about the next
 // connection to the same destination.
 func (e *Engine) placed(r hook.Event) {
-	g, _ := e.answers.byID.Get(r.Answer)
+	g := e.answers.find(&r)
 	s := e.scopeOf(r.Scope)
 	if s == nil && g != nil {
 		s = g.scope
@@ -38,11 +38,11 @@ func (e *Engine) placed(r hook.Event) {
 		return
 	}
 	e.await(s, &r)
-	now := time.Now()
 	if r.Usual {
-		s.used = true
+		s.used[usualOf(&r)] = true
 	}
-	if own, ok := e.answers.own.Get(r.Key); !ok || now.Sub(own.asked) >= fresh {
+	now := time.Now()
+	if o, ok := e.answers.own.Get(r.Key); !ok || o.stale || now.Sub(o.asked) >= fresh && e.budget.may(now) {
 		e.askOwn(s, r.Key, app)
 	}
 }

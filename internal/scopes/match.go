@@ -24,8 +24,8 @@ type scope struct {
 	rules     *hook.Rules // nil: none
 	variants  []variant   // at least one
 	usual     []hook.Usual
-	count     *Counts // shared by scopes of the same name in successive configurations
-	used      bool    // the usual answer was used since the policy was last asked for it
+	count     *Counts             // shared by scopes of the same name in successive configurations
+	used      map[hook.Usual]bool // usual answers that were used since refresh was last called
 }
 
 // lookUp returns the number of a user.
@@ -43,7 +43,7 @@ func lookUp(name string) (uint32, error) {
 
 // compile makes a scope from its configuration. The warnings are for people.
 func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
-	s = &scope{Scope: c, id: id, selection: preferences(c), count: &Counts{}}
+	s = &scope{Scope: c, id: id, selection: preferences(c), count: &Counts{}, used: map[hook.Usual]bool{}}
 	used := 0
 	s.rules, s.variants, used = rulesOf(c)
 	if used < len(c.Rules) {

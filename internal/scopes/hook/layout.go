@@ -256,38 +256,38 @@ type Network uint8
 // MaxNetworks is how many numbers of networks there are.
 const MaxNetworks = 255
 
-func (a *Answer) encode() ([]byte, error) {
-	b := make([]byte, answerSize)
+// encode writes the answer to b, which has answerSize bytes of 0.
+func (a *Answer) encode(b []byte) error {
 	binary.NativeEndian.PutUint64(b[answerID:], a.ID)
 	binary.NativeEndian.PutUint32(b[answerKind:], uint32(a.Kind))
 	switch a.Kind {
 	case Leave:
-		return b, nil
+		return nil
 	case Refuse:
 		errno := a.Errno
 		if errno == 0 {
 			errno = unix.EACCES
 		}
 		if errno >= maxErrno {
-			return nil, fmt.Errorf("no such error: %d", errno)
+			return fmt.Errorf("no such error: %d", errno)
 		}
 		binary.NativeEndian.PutUint32(b[answerErrno:], -uint32(errno))
-		return b, nil
+		return nil
 	case Place:
 	default:
-		return nil, fmt.Errorf("no such answer: %v", a.Kind)
+		return fmt.Errorf("no such answer: %v", a.Kind)
 	}
 	if err := a.First.encode(b[answerWays:], a.Only); err != nil {
-		return nil, err
+		return err
 	}
 	if a.Alternate == (Way{}) {
 		binary.NativeEndian.PutUint32(b[answerWays+waySize+wayNetwork:], noNetwork)
-		return b, nil
+		return nil
 	}
 	if a.Alternate.Source.Is4() != a.First.Source.Is4() {
-		return nil, fmt.Errorf("addresses of both families: %v, %v", a.First.Source, a.Alternate.Source)
+		return fmt.Errorf("addresses of both families: %v, %v", a.First.Source, a.Alternate.Source)
 	}
-	return b, a.Alternate.encode(b[answerWays+waySize:], a.Only)
+	return a.Alternate.encode(b[answerWays+waySize:], a.Only)
 }
 
 func (w *Way) encode(b []byte, only bool) error {
@@ -337,14 +337,13 @@ type Key struct {
 	Variant  Variant
 }
 
-func (k *Key) encode() []byte {
-	b := make([]byte, keySize)
+// encode writes the key to b, which has keySize bytes of 0.
+func (k *Key) encode(b []byte) {
 	binary.NativeEndian.PutUint32(b[keyScope:], k.Scope)
 	binary.NativeEndian.PutUint32(b[keyUser:], k.User)
 	putAddr(b[keyAddr:], k.Remote.Addr())
 	binary.BigEndian.PutUint16(b[keyPort:], k.Remote.Port())
 	b[keyProtocol], b[keyVariant] = uint8(k.Protocol), uint8(k.Variant)
-	return b
 }
 
 // Event tells what was done with one connection, or with one datagram of a socket that is not

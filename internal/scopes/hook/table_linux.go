@@ -325,8 +325,8 @@ func (t *Table) SetUsual(u Usual, a Answer) error {
 	if a.Kind == Place && a.First.Source.Is4() == u.V6 {
 		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
-	b, err := a.encode()
-	if err != nil {
+	b := make([]byte, answerSize)
+	if err := a.encode(b); err != nil {
 		return err
 	}
 	return put(t.maps["usual"], u.encode(), b)
@@ -337,18 +337,57 @@ func (t *Table) DropUsual(u Usual) error { return drop(t.maps["usual"], u.encode
 
 // SetAnswer sets what is done with connections to one destination.
 func (t *Table) SetAnswer(k Key, a Answer) error {
+	key, value := make([]byte, keySize), make([]byte, answerSize)
+	if err := encodeAnswer(key, value, &k, &a); err != nil {
+		return err
+	}
+	return put(t.maps["answers"], key, value)
+}
+
+// encodeAnswer writes a key and a value of map "answers".
+func encodeAnswer(key, value []byte, k *Key, a *Answer) error {
 	if a.Kind == Place && a.First.Source.Is4() != k.Remote.Addr().Is4() {
 		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
-	b, err := a.encode()
-	if err != nil {
-		return err
+	k.encode(key)
+	return a.encode(value)
+}
+
+// SetAnswers is SetAnswer for each of keys and the answer in the same place. It takes less time,
+// because there is one system call (since Linux 5.6, and the ring buffer needs 5.8). done is how many
+// are set, from the first one, and less than all after an error.
+func (t *Table) SetAnswers(keys []Key, answers []Answer) (done int, err error) {
+	if len(keys) != len(answers) {
+		return 0, fmt.Errorf("%d answers for %d destinations", len(answers), len(keys))
 	}
-	return put(t.maps["answers"], k.encode(), b)
+	k, v := make([][keySize]byte, len(keys)), make([][answerSize]byte, len(keys))
+	for i := range keys {
+		if err = encodeAnswer(k[i][:], v[i][:], &keys[i], &answers[i]); err != nil {
+			k, v = k[:i], v[:i]
+			break
+		}
+	}
+	if len(k) == 0 {
+		return 0, err
+	}
+	m := t.maps["answers"]
+	if _, failed := m.BatchUpdate(k, v, nil); failed == nil {
+		return len(k), err
+	}
+	for i := range k { // after an early failure the kernel does not say that it has set none
+		if failed := put(m, k[i][:], v[i][:]); failed != nil {
+			return i, failed
+		}
+	}
+	return len(k), err
 }
 
 // DropAnswer forgets the answer for a destination.
-func (t *Table) DropAnswer(k Key) error { return drop(t.maps["answers"], k.encode()) }
+func (t *Table) DropAnswer(k Key) error {
+	b := make([]byte, keySize)
+	k.encode(b)
+	return drop(t.maps["answers"], b)
+}
 
 // MaxAnswers is how many answers for destinations the map can hold.
 const MaxAnswers = maxAnswers
