@@ -237,8 +237,9 @@ scopes {
 # those in other network namespaces, and those to destinations on the
 # link. Connections to a destination that has a route other than a
 # default route are left alone until mamma has decided about that
-# destination. A scope does not turn TCP into Multipath TCP: "mammactl
-# run --mptcp" does, for the program that it starts.
+# destination, or refused if the scope has require or prohibit. A scope
+# does not turn TCP into Multipath TCP: "mammactl run --mptcp" does, for
+# the program that it starts.
 scope "backup" {
   # The systemd unit or units to which the processes belong: names, or
   # patterns with *, ? and [...] as in path.Match of Go. Slices and

@@ -8,7 +8,8 @@ import (
 )
 
 // choose finds the answer: that of the destination, or the scope's usual one if the
-// destination has no answer and no route of its own. Register sock then says what is to be
+// destination has no answer and no route of its own. By a route of its own, a connection may
+// leave by any network, so nothing is decided about it then. Register sock says what is to be
 // done.
 func (w *writer) choose() {
 	w.add(
@@ -29,10 +30,7 @@ func (w *writer) choose() {
 		asm.JEq.Imm(asm.R0, 0, "usual"),
 	)
 	w.flag(eventAside)
-	w.add(
-		asm.Mov.Imm(sock, int32(Leave)),
-		asm.Ja.Label("acted"),
-	)
+	w.add(asm.Ja.Label("undecided"))
 	w.at("usual")
 	w.flag(eventUsual)
 	w.add(

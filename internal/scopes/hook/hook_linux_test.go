@@ -66,12 +66,16 @@ func TestPort(t *testing.T) {
 	}
 }
 
-// Loopback, the host's own link and destinations with routes of their own are left alone.
-// An answer for a destination comes before the usual one.
+// Loopback and the host's own link are left alone. So are destinations with routes of their own
+// until they have an answer, unless the scope is strict: then they are refused. An answer for a
+// destination comes before the usual one.
 func TestDestinations(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, true)
 	s.use(t, 1, s.b, false, true)
+	lax := s.root.Sub("lax")
+	s.put(t, lax, 2, false)
+	s.use(t, 2, s.b, false, false)
 	l, err := s.bed.Client.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -85,11 +89,19 @@ func TestDestinations(t *testing.T) {
 	if err := s.table.SetAside(s.a.Prefix4); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.dial("tcp", link.String()); got != s.a.Client4.String() {
+	if got := startMember(t, s.bed.Client, lax).dial("tcp", link.String()); got != s.a.Client4.String() {
 		t.Errorf("aside: from %s", got)
 	}
 	if e := s.read(t); e.Kind != Leave || !e.Aside || e.Remote != link {
 		t.Errorf("aside is told of as %+v", e)
+	}
+	for _, how := range []string{"tcp", "udp", "mapped", "send"} {
+		if got := m.dial(how, link.String()); !strings.HasPrefix(got, fmt.Sprintf("error %d", s.errno(syscall.ENETUNREACH))) {
+			t.Errorf("aside, %s, strict: from %s", how, got)
+		}
+		if e := s.read(t); e.Kind != Refuse || !e.Aside || e.Remote != link {
+			t.Errorf("aside, %s, strict, is told of as %+v", how, e)
+		}
 	}
 	key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: TCP, Remote: netip.MustParseAddrPort(web4)}
 	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Place, First: Way{Source: s.a.Client4, Device: s.a.Name}}); err != nil {
