@@ -10,11 +10,11 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// maker is what the kernel stores in a socket about its maker: user, network namespace,
-// control group, and the label of a security module. Routing rules, filters and
+// maker is what the kernel stores in a socket, or in its file, about its maker: user, groups,
+// network namespace, control group, and the label of a security module. Routing rules, filters and
 // permissions use it for as long as the socket exists.
 type maker struct {
-	users  string // the lines Uid and Gid of proc_pid_status(5)
+	users  string // the lines Uid, Gid and Groups of proc_pid_status(5)
 	netns  string
 	cgroup string
 	label  string // "" if no security module has labels
@@ -28,7 +28,8 @@ func makerOf(dir string) (m maker, err error) {
 		return m, err
 	}
 	for line := range bytes.Lines(status) {
-		if bytes.HasPrefix(line, []byte("Uid:")) || bytes.HasPrefix(line, []byte("Gid:")) {
+		switch key, _, _ := bytes.Cut(line, []byte(":")); string(key) {
+		case "Uid", "Gid", "Groups": // filters look at all groups (iptables-extensions(8), owner)
 			m.users += string(line)
 		}
 	}

@@ -35,6 +35,14 @@ func TestSocketsAreTheirMakers(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	})
+	t.Run("other groups", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			testbed.SkipOrFail(t, fmt.Errorf("%w: only root can have other groups", testbed.ErrUnavailable))
+		}
+		if got, want := maker(t, "setpriv", "--groups=4711"), "uid 0 here protocol 6"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
 	t.Run("another network", func(t *testing.T) {
 		if got, want := maker(t, "unshare", "--net"), "uid 0 here protocol 6"; got != want {
 			t.Errorf("%s, want %s", got, want)
