@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
 // Exit statuses of a program that could not be started, as those of env(1).
@@ -77,6 +80,13 @@ func Run(self string, o Options, program []string, stderr io.Writer) (status int
 	if nested, err := joinOuter(o); err != nil {
 		return 0, &StartError{StatusFailed, err}
 	} else if nested {
+		if o.Require {
+			// The outer run counts filters, which belong to the thread that executes the program.
+			runtime.LockOSThread()
+			if err := notify.Mark(); err != nil {
+				return 0, &StartError{StatusFailed, fmt.Errorf("what is required cannot be ensured: %w", err)}
+			}
+		}
 		err := unix.Exec(path, program, os.Environ())
 		return 0, &StartError{StatusNotExecuted, fmt.Errorf("%s: %w", path, err)}
 	}

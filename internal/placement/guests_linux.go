@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,12 +29,17 @@ type guests struct {
 	mu   sync.Mutex
 	list map[int]guest // by process id
 	left []*stated     // those of processes that are gone, until what they learnt is saved
+	// strict are those that required something themselves, whether their processes are gone
+	// or not. The oldest is first.
+	strict []guest
 }
 
 // guest is a process with the options that were announced for it.
 type guest struct {
 	*stated
 	begun uint64 // start of the process; tells it from a later one with the same id
+	// filters is the number of seccomp filters that the descendants have at least.
+	filters int
 }
 
 // all returns what was announced, and forgets processes that are gone.
@@ -52,17 +58,69 @@ func (g *guests) all() []*stated {
 func (g *guests) any() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.list) > 0
+	return len(g.list)+len(g.strict) > 0
 }
 
-// maxGuests bounds the announcements in memory.
-const maxGuests = 1024
+const (
+	// maxGuests bounds the announcements in memory.
+	maxGuests = 1024
+	// maxStrict bounds those of them that are kept for processes whose parents have ended.
+	maxStrict = 64
+)
 
 // of returns the options that an inner run has announced for a process or for its
-// nearest ancestor.
+// nearest ancestor. A process whose parent has ended has lost its ancestors, so what is
+// required of it is found out by other means.
 func (g *guests) of(pid int) (*stated, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	o, ok := g.announcedLocked(pid)
+	if ok && o.Require {
+		return o, true
+	}
+	if s := g.strictLocked(pid); s != nil {
+		return s, true
+	}
+	return o, ok
+}
+
+// strictLocked returns the options of an inner run from which a process may descend, and
+// which requires something; nil: there is none. Each process of such a run has one filter more
+// than the run itself had, which nothing takes away from its descendants (seccomp(2)). Programs
+// with filters of their own may be taken for descendants, and so are processes about which
+// nothing can be found out, such as without free descriptors. Where more than one run is
+// possible, the latest counts.
+func (g *guests) strictLocked(pid int) *stated {
+	if len(g.strict) == 0 {
+		return nil
+	}
+	_, begun := parentOf(pid)
+	filters, known := filtersOf(pid)
+	for _, r := range slices.Backward(g.strict) {
+		if begun == 0 || begun >= r.begun && (!known || filters >= r.filters) {
+			return r.stated
+		}
+	}
+	return nil
+}
+
+// filtersOf returns the number of seccomp filters of a process.
+func filtersOf(pid int) (n int, known bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "Seccomp_filters:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// announcedLocked looks for what was announced for a process or its nearest ancestor.
+func (g *guests) announcedLocked(pid int) (*stated, bool) {
 	if len(g.list) == 0 {
 		return nil, false
 	}
@@ -116,8 +174,9 @@ func parentOf(pid int) (parent int, begun uint64) {
 }
 
 // add notes the options that were announced for a process, and forgets processes that
-// are gone.
-func (g *guests) add(pid int, o *stated) error {
+// are gone. marks tells that the process will give itself a further filter, because it
+// requires something.
+func (g *guests) add(pid int, o *stated, marks bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for p, o := range g.list {
@@ -133,7 +192,19 @@ func (g *guests) add(pid int, o *stated) error {
 		g.list = map[int]guest{}
 	}
 	_, begun := parentOf(pid)
-	g.list[pid] = guest{o, begun}
+	n := guest{stated: o, begun: begun}
+	g.list[pid] = n
+	if !marks {
+		return nil
+	}
+	if filters, known := filtersOf(pid); known {
+		n.filters = filters + 1
+	}
+	if g.strict = append(g.strict, n); len(g.strict) > maxStrict {
+		first, second := &g.strict[0], &g.strict[1]
+		second.begun, second.filters = min(first.begun, second.begun), min(first.filters, second.filters)
+		g.strict = slices.Delete(g.strict, 0, 1)
+	}
 	return nil
 }
 
@@ -220,10 +291,11 @@ func (p *placer) hear(c *net.UnixConn, pid int) {
 		say(c, answer{Error: fmt.Sprintf("the announcement makes no sense: %v", err)})
 		return
 	}
+	marks := a.Options.Require
 	if err = p.admit(&a.Options, pid); err == nil {
 		var s *stated
 		if s, err = newGuest(a.Options, p.say); err == nil {
-			err = p.guests.add(pid, s)
+			err = p.guests.add(pid, s, marks)
 		}
 	}
 	if err != nil {

@@ -144,9 +144,59 @@ func TestGuests(t *testing.T) {
 		}
 	}
 	// Later, another process has the number of one that has announced something.
-	p.guests.list[os.Getpid()] = guest{p.guests.list[os.Getpid()].stated, 1}
+	p.guests.list[os.Getpid()] = guest{stated: p.guests.list[os.Getpid()].stated, begun: 1}
 	if o, ok := p.guests.of(os.Getpid()); ok {
 		t.Errorf("for another process of the same number %+v", o)
+	}
+	if o, ok := p.guests.of(0); !ok || !o.Require {
+		t.Errorf("nothing is required of a process about which nothing is known: %+v, %v", o, ok)
+	}
+}
+
+// A process that has lost its ancestors is known by its filters. One that had them before the
+// run began is not of that run.
+func TestOrphans(t *testing.T) {
+	filters, known := filtersOf(os.Getpid())
+	if !known {
+		t.Skip("needs a kernel that tells the number of filters (Linux 5.9)")
+	}
+	_, begun := parentOf(os.Getpid())
+	run := func(begun uint64, filters int, name string) guest {
+		return guest{&stated{Options: Options{Require: true, Socket: name}}, begun, filters}
+	}
+	for _, tt := range []struct {
+		name   string
+		strict []guest
+		want   string // "": it is of no run
+	}{
+		{"no run", nil, ""},
+		{"a run", []guest{run(begun, filters, "a")}, "a"},
+		{"a later run", []guest{run(begun+1, filters, "a")}, ""},
+		{"another run", []guest{run(begun, filters+1, "a")}, ""},
+		{"the latest of two that are possible", []guest{run(1, filters, "a"), run(2, filters, "b"), run(2, filters+1, "c"), run(begun+1, filters, "d")}, "b"},
+	} {
+		g := guests{strict: tt.strict}
+		got := ""
+		if o, ok := g.of(os.Getpid()); ok {
+			got = o.Socket
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	// Few are kept. What the first ones required is required on.
+	g := guests{strict: []guest{run(1, filters, "first")}}
+	for range 2 * maxStrict {
+		if err := g.add(os.Getpid(), run(0, 0, "later").stated, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o, ok := g.of(os.Getpid()); !ok || len(g.strict) != maxStrict || !g.any() {
+		t.Errorf("of %d runs there are %d: %+v, %v", 2*maxStrict, len(g.strict), o, ok)
+	}
+	clear(g.list)
+	if o, ok := g.of(os.Getpid()); !ok || !g.any() {
+		t.Errorf("with a run that is no longer kept: %+v, %v", o, ok)
 	}
 }
 

@@ -329,6 +329,34 @@ func TestRequiredInside(t *testing.T) {
 	}
 }
 
+// What a run inside another one requires holds for processes whose parents have ended, too,
+// although the kernel no longer tells that they descend from that run. Other programs of the
+// outer run are not concerned.
+func TestRequiredOfOrphansInside(t *testing.T) {
+	w := newWorld(t)
+	inner := bin + "/mammactl run --require --intents category=bulktransfer -- "
+	orphan := bin + "/dialer orphan " + service4 + ":7000 from " + w.address("wlan0", false)
+	for _, tt := range []struct {
+		name, script string
+		refused      bool
+	}{
+		{"of the inner run", inner + orphan, true},
+		{"of a program in the inner run", inner + "sh -c '" + orphan + "; exit'", true},
+		{"of an inner run in the inner run", inner + bin + "/mammactl run -- " + orphan, true},
+		{"of the outer run", orphan, false},
+		{"of the outer run, after an inner run", inner + "true; " + orphan, false},
+		{"of a program in the outer run, after an inner run", inner + "true; sh -c '" + orphan + "; exit'", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, _ := w.output(t, w.command(root, "--", "sh", "-c", "("+tt.script+") 2>&1 | cat"))
+			refused := strings.Contains(out, "network is unreachable")
+			if refused != tt.refused || refused == strings.Contains(out, w.address("wlan0", false)+"\n") {
+				t.Errorf("refused %v, want %v: the program printed %q\n%s", refused, tt.refused, out, errs)
+			}
+		})
+	}
+}
+
 // newRing makes a ring of io_uring. It returns nil if the kernel makes none.
 func newRing(t *testing.T) *os.File {
 	t.Helper()

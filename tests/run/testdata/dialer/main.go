@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
@@ -85,6 +87,8 @@ func run(how string, to netip.AddrPort, rest []string) error {
 		return bulk(to)
 	case "maker":
 		return maker()
+	case "orphan": // what the rest says, by a process whose parent has ended
+		return orphan(os.Args[2], rest)
 	}
 	for _, f := range []func(string, netip.AddrPort, []string) error{odd6, odd} {
 		if err := f(how, to, rest); !errors.Is(err, errNoWay) {
@@ -92,6 +96,33 @@ func run(how string, to netip.AddrPort, rest []string) error {
 		}
 	}
 	return raw(how, to, rest)
+}
+
+// orphan does what rest says in another process, after the end of this one.
+func orphan(to string, rest []string) error {
+	const name = "DIALER_ORPHAN"
+	if os.Getenv(name) != "" {
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, unix.SIGUSR1)
+		_ = os.NewFile(3, "ready").Close()
+		<-ended // by then the process has another parent
+		return run(rest[0], netip.MustParseAddrPort(to), rest[1:])
+	}
+	runtime.LockOSThread() // the signal is sent when this thread ends
+	cmd := exec.Command(os.Args[0], os.Args[1:]...)
+	cmd.Env = append(os.Environ(), name+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGUSR1}
+	ready, told, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{told}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	_ = told.Close()
+	_, err = io.ReadAll(ready)
+	return err
 }
 
 // keepBusy starts threads that compute, sleep, wait for each other, read what never comes
