@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"os"
 	"testing"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
 // overMPTCP returns a dialer that uses Multipath TCP.
@@ -89,5 +93,61 @@ func TestTransferOverMPTCP(t *testing.T) {
 				t.Errorf("sent %d, received %d, %v; want %d", e.session.Sent(), e.session.Received(), e.err, size)
 			}
 		})
+	}
+}
+
+// What waits to be sent by Multipath TCP still counts when the first subflow is gone,
+// because others can carry it.
+func TestUnacknowledgedWithoutFirstSubflow(t *testing.T) {
+	needMPTCP(t)
+	d, err := sockdiag.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	if err := d.Able(); errors.Is(err, sockdiag.ErrRights) || errors.Is(err, sockdiag.ErrUnsupported) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	dest := serveTCP(t, func(*net.TCPConn) { <-over }) // reads nothing
+	c, err := overMPTCP().DialContext(t.Context(), "tcp", dest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(over); _ = c.Close() })
+	if err := c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = c.Write(make([]byte, 1<<20))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	before, err := unacknowledged(c)
+	if before == 0 || err != nil {
+		t.Fatalf("%d, %v; want what the destination has no room for", before, err)
+	}
+	local := addrPort(c.LocalAddr())
+	subflows, err := d.Established([]netip.Addr{local.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := 0
+	for _, e := range subflows {
+		if e.Local == local {
+			gone++
+			if err := d.Destroy(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if gone != 1 {
+		t.Fatalf("%d subflows from %v; want 1", gone, local)
+	}
+	if n, err := unacknowledged(c); n == 0 || err != nil {
+		t.Errorf("%d, %v; want what waited before, %d", n, err, before)
 	}
 }

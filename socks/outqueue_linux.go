@@ -16,16 +16,25 @@ const tcpClose = 7 // TCP_CLOSE, net/tcp_states.h
 func unacknowledged(nc net.Conn) (n int, err error) {
 	if raw, ok := nc.(syscall.Conn); ok {
 		err = control(raw, func(fd uintptr) error {
-			// After a reset, the kernel still counts the bytes that it has dropped.
-			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-			if err == nil && info.State == tcpClose {
-				return nil
+			if isReset(int(fd)) {
+				return nil // the kernel still counts the bytes that it has dropped
 			}
 			n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 			return os.NewSyscallError("ioctl", err)
 		})
 	}
 	return n, err
+}
+
+// isReset tells whether a TCP connection is over. Multipath TCP needs no such look: when it
+// is over, it counts nothing. Its TCP_INFO is that of its first subflow, which may be gone
+// while others carry the data.
+func isReset(fd int) bool {
+	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && protocol == unix.IPPROTO_MPTCP {
+		return false
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.State == tcpClose
 }
 
 // unread returns how many bytes have arrived but were not read (SIOCINQ, tcp(7)). It
