@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/sockdiag"
 )
@@ -23,20 +21,23 @@ const (
 	meterGrowth = 4
 	meterMost   = time.Minute
 	// meterRest is the time between two passes. Many short connections would each wake
-	// this process otherwise.
-	meterRest = 2 * time.Millisecond
+	// this process otherwise, and take a question of their own each.
+	meterRest = 5 * time.Millisecond
 )
 
 // meter learns how much established connections carry and how long they last. It asks
 // the kernel by address. A copy of the socket would tell as much, but would keep the
 // connection open after the program has closed it.
 type meter struct {
-	get func(local, remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error)
+	// get asks the kernel about many at once. The answers are valid until it is called again.
+	get func([]sockdiag.Query) []sockdiag.Answer
 
 	mu    sync.Mutex
 	list  metered
 	wake  chan struct{} // receives when the next look has become due earlier
 	ended bool
+	due   []*carried // those that are being looked at
+	ask   []sockdiag.Query
 }
 
 // carried is a connection that is being measured.
@@ -46,6 +47,7 @@ type carried struct {
 	cookie        uint64
 	begun, next   time.Time
 	bytes         uint64
+	ended         bool
 }
 
 // metered is ordered by the time of the next look.
@@ -65,16 +67,11 @@ func (m *metered) Pop() any {
 
 // newMeter returns a meter that asks by sock_diag.
 func newMeter() (*meter, error) {
-	conn, err := sockdiag.Dial()
+	batch, err := sockdiag.NewBatch()
 	if err != nil {
 		return nil, err
 	}
-	return &meter{
-		get: func(local, remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error) {
-			return conn.Get(unix.IPPROTO_TCP, local, remote, cookie)
-		},
-		wake: make(chan struct{}, 1),
-	}, nil
+	return &meter{get: batch.Get, wake: make(chan struct{}, 1)}, nil
 }
 
 // add starts to measure a connection.
@@ -114,36 +111,49 @@ func (m *meter) run(done <-chan struct{}) {
 func (m *meter) pass(now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.list) > 0 {
-		c := m.list[0]
-		if wait := c.next.Sub(now); wait > 0 {
-			return wait
-		}
-		if m.look(c, now) {
-			heap.Pop(&m.list)
-			continue
-		}
-		c.next = now.Add(min(meterMost, max(meterFirst, now.Sub(c.begun)/meterGrowth)))
-		heap.Fix(&m.list, 0)
+	m.due = m.due[:0]
+	for len(m.list) > 0 && !m.list[0].next.After(now) {
+		m.due = append(m.due, heap.Pop(&m.list).(*carried))
 	}
-	return meterMost
+	m.look(m.due, now)
+	for _, c := range m.due {
+		if !c.ended {
+			c.next = now.Add(min(meterMost, max(meterFirst, now.Sub(c.begun)/meterGrowth)))
+			heap.Push(&m.list, c)
+		}
+	}
+	clear(m.due)
+	if len(m.list) == 0 {
+		return meterMost
+	}
+	return m.list[0].next.Sub(now)
 }
 
-// look asks about one connection. It returns true if the connection has ended because
-// the program or both sides have closed it. If the connection ended before the first
-// look, nothing is learnt from it.
-func (m *meter) look(c *carried, now time.Time) (ended bool) {
-	s, err := m.get(c.local, c.remote, c.cookie)
-	if err == nil && s.Counted {
+// look asks about connections.
+func (m *meter) look(list []*carried, now time.Time) {
+	m.ask = m.ask[:0]
+	for _, c := range list {
+		m.ask = append(m.ask, sockdiag.Query{Local: c.local, Remote: c.remote, Cookie: c.cookie})
+	}
+	for i, a := range m.get(m.ask) {
+		list[i].see(a, now)
+	}
+}
+
+// see takes what the kernel says. The connection has ended if the program or both sides have
+// closed it. If that was before the first look, nothing is learnt from it.
+func (c *carried) see(a sockdiag.Answer, now time.Time) {
+	s := a.Socket
+	if a.Err == nil && s.Counted {
 		c.bytes = s.Sent + s.Received
 		if s.Inode != 0 && s.State != tcpClose {
-			return false
+			return
 		}
 	}
+	c.ended = true
 	if c.bytes > 0 {
 		c.learner.See(destOf(c.remote), int64(min(c.bytes, 1<<62)), now.Sub(c.begun))
 	}
-	return true
 }
 
 // end looks at all connections once more, because their programs are gone.
@@ -151,8 +161,6 @@ func (m *meter) end(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ended = true
-	for _, c := range m.list {
-		m.look(c, now)
-	}
+	m.look(m.list, now)
 	m.list = nil
 }

@@ -10,6 +10,17 @@ import (
 	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
+// each asks about connections one by one.
+func each(get func(remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error)) func([]sockdiag.Query) []sockdiag.Answer {
+	return func(list []sockdiag.Query) (answers []sockdiag.Answer) {
+		for _, q := range list {
+			s, err := get(q.Remote, q.Cookie)
+			answers = append(answers, sockdiag.Answer{Socket: s, Err: err})
+		}
+		return answers
+	}
+}
+
 // A connection is looked at until it ends, less and less often. The number of its bytes
 // is learnt.
 func TestMeter(t *testing.T) {
@@ -35,7 +46,7 @@ func TestMeter(t *testing.T) {
 				learner := habits.New(s)
 				looks := 0
 				begun := time.Now()
-				m := &meter{wake: make(chan struct{}, 1), get: func(_, to netip.AddrPort, cookie uint64) (sockdiag.Socket, error) {
+				m := &meter{wake: make(chan struct{}, 1), get: each(func(to netip.AddrPort, cookie uint64) (sockdiag.Socket, error) {
 					looks++
 					if to != remote || cookie != 7 {
 						t.Errorf("asked for %v, %d", to, cookie)
@@ -50,7 +61,7 @@ func TestMeter(t *testing.T) {
 					}
 					socket.Inode = 0
 					return socket, nil
-				}}
+				})}
 				done, stopped := make(chan struct{}), make(chan struct{})
 				go func() { defer close(stopped); m.run(done) }()
 				const connections = 3
@@ -88,9 +99,9 @@ func TestMeter(t *testing.T) {
 // The bytes of connections that are open when the programs end are learnt, too.
 func TestOpenConnectionsAreLearntAtTheEnd(t *testing.T) {
 	learner := habits.New(habits.Defaults())
-	m := &meter{wake: make(chan struct{}, 1), get: func(_, _ netip.AddrPort, _ uint64) (sockdiag.Socket, error) {
+	m := &meter{wake: make(chan struct{}, 1), get: each(func(netip.AddrPort, uint64) (sockdiag.Socket, error) {
 		return sockdiag.Socket{Counted: true, Sent: 1000}, nil
-	}}
+	})}
 	remote := netip.MustParseAddrPort("192.0.2.1:443")
 	for range maxMetered + 1 {
 		m.add(&carried{learner: learner, remote: remote, begun: time.Now()})

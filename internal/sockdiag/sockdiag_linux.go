@@ -146,7 +146,13 @@ type Bound struct {
 
 // request makes a struct inet_diag_req_v2.
 func request(protocol byte, local, remote netip.AddrPort, cookie uint64) []byte {
-	b := make([]byte, requestSize)
+	return appendRequest(nil, protocol, local, remote, cookie)
+}
+
+// appendRequest appends a struct inet_diag_req_v2.
+func appendRequest(list []byte, protocol byte, local, remote netip.AddrPort, cookie uint64) []byte {
+	list = append(list, make([]byte, requestSize)...)
+	b := list[len(list)-requestSize:]
 	b[0], b[1] = unix.AF_INET, protocol
 	if local.Addr().Is6() {
 		b[0] = unix.AF_INET6
@@ -159,11 +165,23 @@ func request(protocol byte, local, remote netip.AddrPort, cookie uint64) []byte 
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // every state
 	binary.BigEndian.PutUint16(b[8:], local.Port())
 	binary.BigEndian.PutUint16(b[10:], remote.Port())
-	copy(b[12:28], local.Addr().AsSlice())
-	copy(b[28:44], remote.Addr().AsSlice())
+	putAddr(b[12:28], local.Addr())
+	putAddr(b[28:44], remote.Addr())
 	binary.NativeEndian.PutUint32(b[offsetCookie:], uint32(cookie))
 	binary.NativeEndian.PutUint32(b[offsetCookie+4:], uint32(cookie>>32))
-	return b
+	return list
+}
+
+// putAddr writes an address, nothing if it is invalid.
+func putAddr(to []byte, a netip.Addr) {
+	switch {
+	case a.Is4():
+		b := a.As4()
+		copy(to, b[:])
+	case a.Is6():
+		b := a.As16()
+		copy(to, b[:])
+	}
 }
 
 // parse reads a struct inet_diag_msg and its attributes.
