@@ -55,14 +55,12 @@ func (dec *Decision) Report(o Outcome) {
 	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
-	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
-		Candidate: int32(o.Candidate), Milliseconds: milliseconds(o.Duration), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
-	}}
+	errno := errnoOf(o.Err)
 	first := o.Candidate == FirstChoice
 	if p.lease != nil && (o.Err != nil || o.Candidate != dec.first().index) {
 		dec.dialer.daemon().doubt(p.lease)
 	}
-	if o.Err != nil && m.Outcome.Errno == 0 {
+	if o.Err != nil && errno == 0 {
 		return // the attempt was given up, which says nothing about the network
 	}
 	multipath := first && dec.first().multipath
@@ -70,6 +68,9 @@ func (dec *Decision) Report(o Outcome) {
 		dec.dialer.daemon().connected(p.id, o.Duration)
 		return
 	}
+	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
+		Candidate: int32(o.Candidate), Milliseconds: milliseconds(o.Duration), Errno: errno, LocalPort: o.Local.Port(),
+	}}
 	if o.PlainTCP {
 		m.Outcome.Flags = wire.OutcomePlainTCP
 	}
