@@ -316,18 +316,19 @@ const (
 // outcome returns the result of the attempt.
 func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	took := now.Sub(a.begun)
-	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	var info unix.TCPInfo
+	if tcpInfo(a.fd, &info) != nil {
 		return o, nothing
 	}
 	var before netip.AddrPort
-	if info.State == tcpClose && !connected(info) {
+	if info.State == tcpClose && !connected(&info) {
 		// Has connecting ended, or not begun? A port shows that it had begun before
 		// the state that is read next.
+		var err error
 		if _, before, err = localName(a.fd); err != nil {
 			return o, nothing
 		}
-		if info, err = unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil {
+		if tcpInfo(a.fd, &info) != nil {
 			return o, nothing
 		}
 	}
@@ -339,7 +340,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	}
 	s := seen{
 		begun: before.Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
-		connected: connected(info), last: a.last.Load(),
+		connected: connected(&info), last: a.last.Load(),
 	}
 	local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 	o, r = judge(s, took, local, func() bool { return a.multipath && becamePlain(a.fd) })

@@ -163,11 +163,11 @@ func (p *placer) streams(c notify.Call) bool {
 
 // option refuses options by which what was decided about would leave elsewhere, or the
 // kernel would send something itself. An option that was set before counts in the decision.
-func (p *placer) option(l *notify.Listener, c notify.Call) error {
+func (p *placer) option(from *receiving, c notify.Call) error {
 	if !p.holding() {
 		return nil
 	}
-	r, err := p.reach(l, c, int(int32(c.Args[0])))
+	r, err := p.reach(from, c, int(int32(c.Args[0])))
 	defer r.close()
 	if !r.options.Require || errors.Is(err, errNoSocket) || errors.Is(err, errOver) {
 		return nil

@@ -167,7 +167,7 @@ func (r *reached) settle(dest netip.AddrPort, from origin) (*choice, error) {
 	if p.agreed(agreed{s.cookie, dest, at}) {
 		return nil, nil
 	}
-	ch, err := p.decide(s, dest, r.who, r.options)
+	ch, err := r.decide(dest)
 	if err != nil {
 		return nil, err
 	}

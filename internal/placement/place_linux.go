@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -20,16 +21,9 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-const (
-	// receivers is the number of calls that are handled at once. If the manager has to be
-	// asked, handling a call is mostly waiting. With fewer receivers, one thread's call
-	// would wait for another's.
-	receivers = 16
-	// idle is the number of receivers that wait while there is no call. The kernel wakes
-	// the one that has waited longest. With many, that is a thread that has lost its
-	// place in the processor's caches and in Go's scheduler.
-	idle = 3
-)
+// receivers is the number of calls that are handled at once. With fewer, one thread's call
+// would wait for another's while the manager is asked.
+const receivers = 16
 
 // decisionTimeout is how long a program waits for the manager at most. Nobody notices
 // that: programs wait as long for a connection attempt before they begin another (RFC
@@ -133,60 +127,171 @@ func (p *placer) withoutManager(err error) {
 
 // serve handles the calls from l as long as there are processes.
 func (p *placer) serve(l *notify.Listener) {
-	// A receiver that waits in the kernel has no processor of Go's scheduler. Without a
-	// free one, it would have to wait for one when a call comes.
-	runtime.GOMAXPROCS(runtime.NumCPU() + idle)
-	r := newReceiving()
-	r.start = func() { go r.run(p, l) }
-	for range idle {
-		r.start()
-	}
+	// A receiver that waits in the kernel keeps its processor of Go's scheduler for a while.
+	// All else needs others.
+	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	r := newReceiving(l)
+	r.start = func() { go r.run(p) }
+	r.start()
+	furnish()
 }
 
-// receiving are the receivers of a listener. There are more of them while all are busy.
+const (
+	// memoryGoal is how much memory is used before what is free is collected. Each
+	// connection takes some kilobytes, of which nothing stays.
+	memoryGoal = 2 << 20
+	// usualGoal is the same as Go has it by itself (GOGC, package runtime).
+	usualGoal = 4 << 20
+)
+
+// furnish makes the kernel give the memory that is used again and again. Otherwise the
+// first connections would wait for it, page by page, which can take longer than all else.
+func furnish() {
+	debug.SetGCPercent(100 * memoryGoal / usualGoal)
+	// Once b is collected, its pages are the ones that are used. An error is ignored: before
+	// Linux 5.14, the first connections do wait.
+	b := make([]byte, memoryGoal)
+	_ = unix.Madvise(b, unix.MADV_POPULATE_WRITE)
+	runtime.KeepAlive(b)
+}
+
+// receiving are the receivers of a listener. One waits for the next call: the kernel would
+// wake all that wait. The receiver that has got a call handles it by itself if the manager
+// need not be asked, which takes less time than to wake another thread. Another receiver
+// waits for the next call meanwhile if the first one has to wait for something, and as long
+// as there are more calls than one can handle.
 type receiving struct {
+	l     *notify.Listener
 	start func() // starts one more
+	most  int    // that handle calls at the same time, without waiting for anything
 
 	mu           sync.Mutex
 	waiting, all int
+	wanted       int // that wait if there is no call
+	crowd        int // rises with calls that had to wait for a receiver, and falls with others
+	// began is when a receiver got the latest call. watch looks whether that is long ago, and
+	// watched tells that it will.
+	began   time.Time
+	watch   *time.Timer
+	watched bool
 }
 
-func newReceiving() *receiving { return &receiving{waiting: idle, all: idle} }
+func newReceiving(l *notify.Listener) *receiving {
+	r := &receiving{l: l, most: min(maxBusy, runtime.NumCPU()), waiting: 1, all: 1, wanted: 1}
+	r.watch = time.AfterFunc(time.Hour, r.look)
+	r.watch.Stop()
+	return r
+}
+
+const (
+	// yieldEvery is how often a receiver yields to Go's scheduler. If it never does, the
+	// scheduler takes it for one that has run since the beginning. After 10 ms of that, the
+	// scheduler takes the processor away at each wait for a call, and wakes its own thread
+	// for that after each call.
+	yieldEvery = 8 * time.Millisecond
+	// atOnce is more than it takes to receive a call that is there already, and less than it
+	// takes to wait for one.
+	atOnce = 10 * time.Microsecond
+	// maxBusy is how many receivers are worth their place if nothing is waited for. The
+	// threads that call need processors, too.
+	maxBusy = 4
+	// maxCrowd is how many calls without a pause make one more receiver wait for calls.
+	maxCrowd = 32
+	// stuckAfter is how long a call may take before another receiver waits for the next one,
+	// although nobody has said that it has to. For instance, a program's memory may be a file
+	// of a slow server's.
+	stuckAfter = 20 * time.Millisecond
+)
 
 // run handles calls, one after the other.
-func (r *receiving) run(p *placer, l *notify.Listener) {
+func (r *receiving) run(p *placer) {
 	var buf notify.Buffer
+	now := time.Now()
+	yielded := now
 	for {
-		c, err := l.Receive(&buf)
+		before := now
+		c, err := r.l.Receive(&buf)
 		if err != nil {
 			return // the last process is gone, and this process will end
 		}
-		r.busy()
-		p.handle(l, c)
+		now = time.Now()
+		r.busy(now, now.Sub(before) < atOnce)
+		p.handle(r, c)
 		if r.enough() {
 			return
+		}
+		if now = time.Now(); now.Sub(yielded) >= yieldEvery {
+			runtime.Gosched()
+			now = time.Now()
+			yielded = now
 		}
 	}
 }
 
-// busy is called by a receiver that has got a call. If nobody waits for the next one, it
-// starts another receiver.
-func (r *receiving) busy() {
+// busy is called by a receiver that has got a call. queued tells that it was there already
+// when the receiver asked.
+func (r *receiving) busy(now time.Time, queued bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting--; r.waiting == 0 && r.all < receivers {
+	r.waiting--
+	r.began = now
+	if !r.watched {
+		r.watched = true
+		r.watch.Reset(stuckAfter)
+	}
+	if !queued {
+		if r.crowd--; r.crowd < 0 {
+			r.crowd, r.wanted = 0, max(1, r.wanted-1)
+		}
+		return
+	}
+	if r.crowd++; r.crowd >= maxCrowd && r.wanted < r.most {
+		r.crowd = maxCrowd / 2
+		r.wanted++
+		r.addLocked()
+	}
+	r.crowd = min(r.crowd, maxCrowd)
+}
+
+// addLocked starts another receiver.
+func (r *receiving) addLocked() {
+	if r.all < receivers {
 		r.waiting++
 		r.all++
 		r.start()
 	}
 }
 
-// enough is called by a receiver that has handled a call. It tells whether others wait
-// for the next one.
+// blocks is called by a receiver that is about to wait for something else than a call. If
+// nobody waits for the next one, it starts another receiver.
+func (r *receiving) blocks() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting == 0 {
+		r.addLocked()
+	}
+}
+
+// look starts another receiver if nobody waits for the next call, and the latest one came
+// long ago. It goes on to look until a call is received no more.
+func (r *receiving) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.watched = r.waiting < r.all; !r.watched {
+		return
+	}
+	if r.waiting == 0 && time.Since(r.began) >= stuckAfter {
+		r.addLocked()
+	}
+	r.watch.Reset(stuckAfter)
+}
+
+// enough is called by a receiver that has handled a call. It tells whether others wait for
+// the next.
 func (r *receiving) enough() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting >= idle {
+	if r.waiting >= r.wanted {
 		r.all--
 		return true
 	}
@@ -194,14 +299,31 @@ func (r *receiving) enough() bool {
 	return false
 }
 
+// asking is a context that tells a receiver when somebody begins to wait with it.
+type asking struct {
+	context.Context
+	r *receiving
+}
+
+func (a asking) Deadline() (time.Time, bool) {
+	a.r.blocks()
+	return a.Context.Deadline()
+}
+
+func (a asking) Done() <-chan struct{} {
+	a.r.blocks()
+	return a.Context.Done()
+}
+
 // handle answers one call.
-func (p *placer) handle(l *notify.Listener, c notify.Call) {
+func (p *placer) handle(from *receiving, c notify.Call) {
+	l := from.l
 	var err error
 	switch {
 	case c.NR == unix.SYS_SETSOCKOPT && !c.Foreign:
-		err = p.option(l, c)
+		err = p.option(from, c)
 	case c.NR != unix.SYS_SOCKET && !c.Foreign:
-		err = p.place(l, c)
+		err = p.place(from, c)
 	default:
 		if err = p.open(c); err == nil && p.streams(c) {
 			p.makeStream(l, c)
@@ -211,6 +333,7 @@ func (p *placer) handle(l *notify.Listener, c notify.Call) {
 	var refused *refusal
 	if errors.As(err, &refused) {
 		if refused.said() {
+			from.blocks() // the terminal may be slow
 			p.say.line("%v", refused)
 		}
 		_ = l.Fail(c, refused.errno())
@@ -224,13 +347,13 @@ var errNoManager = errors.New("no Multi Access Manager answers")
 
 // place binds the socket that c is about. If the error is a refusal, the call fails.
 // Otherwise it goes on, with or without an error.
-func (p *placer) place(l *notify.Listener, c notify.Call) error {
+func (p *placer) place(from *receiving, c notify.Call) error {
 	holding := p.holding()
 	w, unread := readWish(c, holding)
 	if errors.Is(unread, errNoSocket) || unread == nil && !w.matters(holding) {
 		return nil
 	}
-	r, err := p.reach(l, c, w.fd)
+	r, err := p.reach(from, c, w.fd)
 	defer r.close()
 	switch kind := errors.Is(err, errKind); {
 	case errors.Is(err, errNoSocket), errors.Is(err, errOver), kind && !r.options.Require:
@@ -256,6 +379,7 @@ func (p *placer) holding() bool { return p.options.Require || p.guests.any() }
 // reached is a caller with a copy of its socket.
 type reached struct {
 	p       *placer
+	from    *receiving // the receiver that handles the call; nil: there is none
 	who     caller
 	options *stated
 	socket  socket // with a descriptor of -1 if there is no copy
@@ -270,8 +394,8 @@ var errOver = errors.New("the call is over")
 // reach copies the socket that a call is about, and looks at it. If there is an error,
 // the result says as much as is known; the error is errNoSocket if the kernel itself
 // will refuse the call.
-func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, error) {
-	r := &reached{p: p, socket: socket{fd: -1}}
+func (p *placer) reach(from *receiving, c notify.Call, fd int) (*reached, error) {
+	r := &reached{p: p, from: from, socket: socket{fd: -1}}
 	th, who, err := p.threads.caller(c.PID)
 	r.who, r.options = who, p.optionsOf(who)
 	if err != nil {
@@ -289,7 +413,7 @@ func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, err
 		return r, err
 	}
 	r.socket, err = inspect(own)
-	if err == nil && !l.Valid(c) {
+	if err == nil && !from.l.Valid(c) {
 		return r, errOver // what was read may belong to another thread
 	}
 	return r, err
@@ -305,7 +429,7 @@ func (r *reached) close() {
 func (r *reached) put(dest netip.AddrPort, how binding) error {
 	p, s := r.p, &r.socket
 	begun := time.Now()
-	ch, err := p.decide(s, dest, r.who, r.options)
+	ch, err := r.decide(dest)
 	if err == nil {
 		if err = p.bind(s, ch, how); err != nil && ch.decision.Only() {
 			err = fmt.Errorf("%w: nothing but %v is permitted: %w", client.ErrRefused, ch.endpoint.Source, err)
@@ -331,6 +455,7 @@ func (r *reached) unplaced(dest netip.AddrPort, err error) error {
 func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 	p, s := r.p, &r.socket
 	if r.options.Verbose {
+		r.blocks() // the terminal may be slow
 		p.say.line("%q[%d] -> %v  %v  %v", r.who.command, r.who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
 	}
 	source := ch.endpoint.Source
@@ -423,20 +548,32 @@ func (c *choice) String() string {
 	return fmt.Sprintf("%v on %s: %s", c.endpoint.Source, device, c.decision.Reason())
 }
 
+// blocks is called before something that may take long.
+func (r *reached) blocks() {
+	if r.from != nil {
+		r.from.blocks()
+	}
+}
+
 // decide asks the manager about a connection.
-func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (*choice, error) {
-	set, from := o.intents(dest, who)
-	ctx := client.WithOrigin(intent.NewContext(context.Background(), set), client.Origin{
+func (r *reached) decide(dest netip.AddrPort) (*choice, error) {
+	s, who := &r.socket, r.who
+	set, from := r.options.intents(dest, who)
+	ctx := context.Background()
+	if r.from != nil {
+		ctx = asking{ctx, r.from}
+	}
+	ctx = client.WithOrigin(intent.NewContext(ctx, set), client.Origin{
 		UID: who.uid, PID: uint32(who.pid), Command: who.command, Source: from,
 	})
-	dec, err := p.dialer.Decide(ctx, s.network(), dest.String())
+	dec, err := r.p.dialer.Decide(ctx, s.network(), dest.String())
 	if err != nil {
 		return nil, err
 	}
 	if err := dec.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoManager, err)
 	}
-	list, err := dec.Endpoints(ctx)
+	list, err := dec.Endpoints(context.Background()) // waits for nothing: there is no name
 	if err != nil && dec.Only() {
 		err = fmt.Errorf("%w: %w", client.ErrRefused, err)
 	}

@@ -131,11 +131,21 @@ const (
 // tcpState returns the state of a TCP socket, or of an MPTCP socket's first subflow.
 // For an MPTCP socket without a subflow it returns tcpClose.
 func tcpState(fd int) uint8 {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	var info unix.TCPInfo
+	if tcpInfo(fd, &info) != nil {
 		return tcpClose
 	}
 	return info.State
+}
+
+// tcpInfo asks for TCP_INFO (tcp(7)). unix.GetsockoptTCPInfo would take memory for it.
+func tcpInfo(fd int, info *unix.TCPInfo) error {
+	size := uint32(unix.SizeofTCPInfo)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO, uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return os.NewSyscallError("getsockopt TCP_INFO", errno)
+	}
+	return nil
 }
 
 // ownNetns returns the cookie of this process's network namespace.

@@ -220,7 +220,11 @@ func (l *Listener) Fail(c Call, errno unix.Errno) error {
 }
 
 func (l *Listener) respond(r notifResp) error {
-	b := make([]uint64, (int(l.sizes.resp)+7)/8)
+	var usual [8]uint64 // the structures are aligned to eight bytes
+	b := usual[:]
+	if words := (int(l.sizes.resp) + 7) / 8; words > len(b) { // of a later kernel
+		b = make([]uint64, words)
+	}
 	*(*notifResp)(unsafe.Pointer(&b[0])) = r
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&b[0]))); errno != 0 {
 		return os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_SEND", errno)
