@@ -61,6 +61,7 @@ type Monitor struct {
 	onEvent  func()    // never nil
 	until    time.Time // when an answer of the kernel ends by itself; only Run uses it
 	closing  sync.Once
+	doubts   doubts
 
 	mu          sync.Mutex
 	subscribers map[chan struct{}]bool
@@ -173,6 +174,7 @@ func (m *Monitor) Refresh() { m.wake(everything) }
 // does the same when it ends.
 func (m *Monitor) Close() {
 	m.closing.Do(func() {
+		m.doubts.end()
 		m.events.Close()
 		if m.source.handle != nil {
 			m.source.handle.Close()
@@ -370,7 +372,7 @@ func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP, unix.RTM_NEWPREFIX, unix.RTM_NEWNDUSEROPT:
 		return partRoutes, true
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
-		return 0, router(body) || m.anotherGateway(body)
+		return 0, m.anotherGateway(body) || router(body) && (m.gateway(body) || m.doubts.due(time.Now(), func() { m.wake(0) }))
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
 		return 0, true
 	}
@@ -434,6 +436,56 @@ func (m *Monitor) anotherGateway(b []byte) bool {
 	}
 	known, gateway := m.Snapshot().state.Gateways[Gateway{n.Index, n.Addr}]
 	return gateway && known != n.Hardware.String()
+}
+
+// gateway tells whether a message about a neighbour is about a gateway that we know.
+func (m *Monitor) gateway(b []byte) bool {
+	n, ok := oracle.ParseNeighbour(b)
+	if !ok {
+		return false
+	}
+	_, known := m.Snapshot().state.Gateways[Gateway{n.Index, n.Addr}]
+	return known
+}
+
+// doubts are the reports on neighbours of which nobody knows whether they are routers. Any
+// user can cause them, by sending to addresses on the link that nobody has, and so can hosts
+// there. So they count at most once in the time refresh. The zero value is ready to use.
+type doubts struct {
+	mu    sync.Mutex
+	last  time.Time
+	later *time.Timer // nil: nothing is due later
+}
+
+// due tells whether a report counts now. If it does not, count is called later, once for all
+// that come until then.
+func (d *doubts) due(now time.Time, count func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.later != nil {
+		return false
+	}
+	wait := refresh - now.Sub(d.last)
+	if d.last.IsZero() || wait <= 0 {
+		d.last = now
+		return true
+	}
+	d.later = time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		d.last, d.later = time.Now(), nil
+		d.mu.Unlock()
+		count()
+	})
+	return false
+}
+
+// end makes sure that count is not called any more, unless it is being called.
+func (d *doubts) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.later != nil {
+		d.later.Stop()
+	}
 }
 
 // wake makes Run read the parts again. Without parts, Run only asks the kernel.

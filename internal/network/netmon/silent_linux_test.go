@@ -2,6 +2,7 @@ package netmon_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -169,6 +170,35 @@ func TestRouterDies(t *testing.T) {
 	}
 	must(t, b.Client.Handle().NeighDel(dead))
 	await(t, m, "the preferred router again", by("fe80::a"))
+}
+
+// Neighbours that do not answer and that nobody knows, which every user can cause, hardly
+// count: each event ends the leases of all users.
+func TestStrangersFail(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	before := m.Kernel().Epoch()
+	const many = 200
+	for i := range many {
+		stranger := &netlink.Neigh{
+			LinkIndex: n.Index, Family: netlink.FAMILY_V6, State: netlink.NUD_REACHABLE, IP: net.ParseIP(fmt.Sprintf("fe80::dead:%x", i+1)),
+			HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9},
+		}
+		must(t, b.Client.Handle().NeighSet(stranger))
+		stranger.State, stranger.HardwareAddr = netlink.NUD_FAILED, nil
+		must(t, b.Client.Handle().NeighSet(stranger))
+	}
+	l := link(t, b.Client, n.Name)
+	a := address(t, "2001:db8:78::5/64")
+	a.Flags = unix.IFA_F_NODAD
+	must(t, b.Client.Handle().AddrAdd(l, a)) // its event comes last
+	await(t, m, "the address", func(s *netmon.Snapshot) bool {
+		return slices.ContainsFunc(s.Addrs(), func(x netmon.Addr) bool { return x.Prefix.Addr() == netip.MustParseAddr("2001:db8:78::5") })
+	})
+	if events := m.Kernel().Epoch() - before; events > many/4 {
+		t.Errorf("%d neighbours that failed counted as %d events", many, events)
+	}
 }
 
 // An address past its preferred lifetime is only for old connections. Past its valid
