@@ -74,7 +74,7 @@ func (e *Engine) group(path string, id uint64) {
 	}
 	c, err := e.class(p)
 	if err == nil {
-		err = e.table.SetGroup(id, c.id, c.forms)
+		err = e.setGroup(id, c)
 	}
 	_, before := e.full[path]
 	delete(e.full, path)
@@ -115,6 +115,14 @@ func (e *Engine) again() {
 		e.err = nil
 	}
 	e.nextAgain = time.Now().Add(20 * time.Since(begin)) // at most a twentieth of a processor
+}
+
+// setGroup tells the kernel of a group.
+func (e *Engine) setGroup(id uint64, c *class) error {
+	if s := c.whole(); s != nil {
+		return e.table.SetWholeGroup(id, s.id, s.Strict(), s.rules)
+	}
+	return e.table.SetGroup(id, c.id, c.forms)
 }
 
 // class finds the class of a group. It tells the kernel about a class that is new.

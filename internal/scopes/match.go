@@ -171,6 +171,14 @@ type class struct {
 	forms   hook.Forms
 }
 
+// whole returns the scope to which all processes of the class belong; nil: there is none.
+func (c *class) whole() *scope {
+	if len(c.members) != 1 || c.members[0].User != nil || c.members[0].Command != "" {
+		return nil
+	}
+	return c.members[0].scope
+}
+
 // member says which processes of a class belong to which scope.
 type member struct {
 	hook.Member // without Class

@@ -205,7 +205,12 @@ func newTurns(b *testing.B, measure bool) *turns {
 		at.groups = append(at.groups, g.Path)
 		id, err := GroupID(g.Path)
 		m := Member{Class: class}
-		errs = append(errs, err, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, with))
+		errs = append(errs, err)
+		if scope == 0 {
+			errs = append(errs, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, nil))
+		} else {
+			errs = append(errs, t.SetWholeGroup(id, scope, false, with))
+		}
 		for v := range Variant(2) {
 			for _, p := range []Protocol{TCP, UDP} {
 				errs = append(errs, t.SetUsual(Usual{Scope: scope, Protocol: p, Variant: v}, Answer{ID: uint64(1 + v), Kind: Place, First: Way{Source: other.Client4, Device: other.Name}}))

@@ -5,6 +5,7 @@
 // do:
 //
 //	SetGroup, SetMember  the scope of a control group, user and command
+//	SetWholeGroup        the scope of a control group, where nothing else matters
 //	SetRules             which of a scope's answers are for a connection, its variant
 //	SetUsual             what is done with a scope's connections
 //	SetAnswer            what is done with those to single destinations

@@ -386,8 +386,15 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := Member{Class: 1}
+	whole := false // the scope has all processes of the group
 	use := func(scope uint32, r *Rules) {
 		t.Helper()
+		if whole {
+			if err := s.table.SetWholeGroup(id, scope, false, r); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
 		if err := errors.Join(s.table.SetGroup(id, 1, m.Form()), s.table.SetMember(m, scope, false, r)); err != nil {
 			t.Fatal(err)
 		}
@@ -427,7 +434,13 @@ func TestRules(t *testing.T) {
 	use(2, &other)
 	check("another command", "udp", web4, 5)
 	check("no set of rules that is listed", "udp", "192.0.2.1:81", 0)
+	whole = true
+	use(2, &other)
+	check("another command", "udp", web4, 5)
 	use(1, r)
+	check("all three", "mapped", web4, 1)
+	check("another port", "send", "192.0.2.1:81", 2)
+	check("the command only", "udp", "198.51.100.1:443", 4)
 	key := Key{Scope: 1, User: uint32(os.Geteuid()), Protocol: UDP, Remote: netip.MustParseAddrPort(web4), Variant: 2}
 	if err := s.table.SetAnswer(key, Answer{ID: 102, Kind: Leave}); err != nil {
 		t.Fatal(err)

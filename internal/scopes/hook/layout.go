@@ -34,10 +34,11 @@ const (
 const (
 	groupClass = 0 // u32
 	groupForms = 4 // u32: bits of form
-	groupSize  = 8
+	groupWhole = 8 // as a value of "members"; if its scope is not 0, all processes belong to it
+	groupSize  = groupWhole + memberValueSize
 )
 
-// A key of map "members" is a class, a user and a command; a value is a scope and flags.
+// A key of map "members" is a class, a user and a command.
 const (
 	memberClass   = 0
 	memberUser    = 4
@@ -46,7 +47,8 @@ const (
 
 	memberScope     = 0 // u32
 	memberFlags     = 4 // u32
-	memberValueSize = 8
+	memberOthers    = 8 // u64: the rules that fit commands which map "commands" lacks
+	memberValueSize = 16
 )
 
 // Flags of a member. The last three say in which of the maps below the rules of the scope

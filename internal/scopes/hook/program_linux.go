@@ -56,7 +56,8 @@ const (
 	atEvent   = -240 // eventSize
 	atErrno   = -244 // u32: what a refused call fails with, negative
 	atRule    = -272 // a key of the maps about rules
-	stackEnd  = -272
+	atOthers  = -280 // u64: memberOthers
+	stackEnd  = -280
 )
 
 // Registers that keep their meaning in the whole program, except that sock changes it twice.

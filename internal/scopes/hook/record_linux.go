@@ -33,6 +33,7 @@ func (w *writer) tell() {
 	if w.can.multipath && !w.datagram {
 		// The hook sees the first subflow, which looks like a socket of TCP.
 		w.add(
+			asm.LoadMem(asm.R1, asm.RFP, atKey+keyProtocol, asm.Byte), asm.JNE.Imm(asm.R1, unix.IPPROTO_TCP, "single"),
 			asm.LoadMem(asm.R1, ctx, ctxSock, asm.DWord), asm.FnSkcToMptcpSock.Call(),
 			asm.JEq.Imm(asm.R0, 0, "single"),
 		)

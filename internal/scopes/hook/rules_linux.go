@@ -68,6 +68,20 @@ func (r *Rules) flags() uint32 {
 	return flags
 }
 
+// others returns the rules that fit commands which no entry names.
+func (r *Rules) others() Fits {
+	if r == nil {
+		return 0
+	}
+	var fits Fits
+	for _, c := range r.Commands {
+		if c.Command == "" {
+			fits = c.Fits
+		}
+	}
+	return fits
+}
+
 // each calls f for each entry of the maps that the rules need, until f fails.
 func (r *Rules) each(scope uint32, f func(name string, key, value []byte) error) error {
 	fits := func(x Fits) []byte { return binary.NativeEndian.AppendUint64(nil, uint64(x)) }
@@ -91,6 +105,9 @@ func (r *Rules) each(scope uint32, f func(name string, key, value []byte) error)
 	}
 	for _, c := range r.Commands {
 		m := Member{Command: c.Command}
+		if c.Command == "" {
+			continue // see others
+		}
 		name, err := m.encode()
 		if err != nil {
 			return err

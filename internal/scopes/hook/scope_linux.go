@@ -44,9 +44,13 @@ func (w *writer) caller() {
 	w.add(asm.Ja.Label("pass"))
 	w.at("group")
 	w.add(
+		// Most scopes take whole groups.
 		asm.LoadMem(asm.R1, asm.R0, groupClass, asm.Word),
-		asm.StoreMem(asm.RFP, atMember+memberClass, asm.R1, asm.Word),
 		asm.LoadMem(sock, asm.R0, groupForms, asm.Word), // the socket is not needed any more
+		asm.LoadMem(asm.R2, asm.R0, groupWhole+memberScope, asm.Word),
+		asm.Add.Imm(asm.R0, groupWhole),
+		asm.JNE.Imm(asm.R2, 0, "member"),
+		asm.StoreMem(asm.RFP, atMember+memberClass, asm.R1, asm.Word),
 	)
 }
 
@@ -95,12 +99,14 @@ func (w *writer) scope() {
 		asm.StoreMem(asm.RFP, atUsual+usualScope, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.R0, memberFlags, asm.Word),
 		asm.StoreMem(asm.RFP, atMemFlag, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, asm.R0, memberOthers, asm.DWord),
+		asm.StoreMem(asm.RFP, atOthers, asm.R1, asm.DWord),
 	)
 }
 
 // variant finds out which rules of the scope fit the connection, and so which variant of the
-// scope's answers is for it. The maps have an entry for all that no rule names, so a lookup
-// fails only if the scope has been removed a moment ago.
+// scope's answers is for it. The maps of ports and networks have an entry for all that no rule
+// names, so a lookup there fails only if the scope has been removed a moment ago.
 func (w *writer) variant() {
 	w.add(
 		asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word),
@@ -142,13 +148,13 @@ func (w *writer) variant() {
 		w.add(asm.LoadMem(asm.R1, asm.RFP, atEvent+eventCommand+i, asm.Word), asm.StoreMem(asm.RFP, atRule+ruleCommand+i, asm.R1, asm.Word))
 	}
 	w.lookup("commands", atRule)
-	w.add(asm.JNE.Imm(asm.R0, 0, "named"))
-	for i := int16(0); i < commandSize; i += 4 { // the empty name stands for all others
-		w.add(asm.StoreImm(asm.RFP, atRule+ruleCommand+i, 0, asm.Word))
-	}
-	w.lookup("commands", atRule)
+	w.add(
+		asm.LoadMem(asm.R1, asm.RFP, atOthers, asm.DWord),
+		asm.JEq.Imm(asm.R0, 0, "named"),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
+	)
 	w.at("named")
-	fit()
+	w.add(asm.And.Reg(answer, asm.R1))
 	w.at("fits")
 	setScope(variantScope)
 	w.add(asm.StoreImm(asm.RFP, atRule+variantScope+4, 0, asm.Word), asm.StoreMem(asm.RFP, atRule+variantFits, answer, asm.DWord))

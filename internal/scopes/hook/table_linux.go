@@ -227,6 +227,14 @@ func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
 	return put(t.maps["groups"], groupKey(id), b)
 }
 
+// SetWholeGroup declares that all processes of a control group belong to a scope, which is not 0.
+// This is faster than a class with one member. strict and rules are as for SetMember.
+func (t *Table) SetWholeGroup(id uint64, scope uint32, strict bool, rules *Rules) error {
+	b := make([]byte, groupSize)
+	encodeScope(b[groupWhole:], scope, strict, rules)
+	return put(t.maps["groups"], groupKey(id), b)
+}
+
 // DropGroup forgets a control group.
 func (t *Table) DropGroup(id uint64) error { return drop(t.maps["groups"], groupKey(id)) }
 
@@ -283,13 +291,19 @@ func (t *Table) SetMember(m Member, scope uint32, strict bool, rules *Rules) err
 		return err
 	}
 	b := make([]byte, memberValueSize)
+	encodeScope(b, scope, strict, rules)
+	return put(t.maps["members"], k, b)
+}
+
+// encodeScope writes a value of map "members".
+func encodeScope(b []byte, scope uint32, strict bool, rules *Rules) {
 	binary.NativeEndian.PutUint32(b[memberScope:], scope)
 	flags := rules.flags()
 	if strict {
 		flags |= flagStrict
 	}
 	binary.NativeEndian.PutUint32(b[memberFlags:], flags)
-	return put(t.maps["members"], k, b)
+	binary.NativeEndian.PutUint64(b[memberOthers:], uint64(rules.others()))
 }
 
 // DropMember forgets a member.
