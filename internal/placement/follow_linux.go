@@ -45,9 +45,8 @@ type follower struct {
 
 	tracer *tracer       // stops programs while their sockets are moved; nil: none is moved
 	races  chan struct{} // an element for each race that runs
-	// lingering has an element for each copy that waits to be closed.
-	lingering chan struct{}
-	wake      chan struct{} // receives when the next look has become due earlier
+	copies closer
+	wake   chan struct{} // receives when the next look has become due earlier
 
 	mu     sync.Mutex
 	under  map[int]*attempt // by descriptor of the copy, which the follower owns
@@ -112,7 +111,7 @@ func (l *attempts) Pop() any {
 func newFollower() *follower {
 	f := &follower{
 		most: maxFollowed, under: map[int]*attempt{}, wake: make(chan struct{}, 1),
-		races: make(chan struct{}, maxRaces), lingering: make(chan struct{}, maxLingering),
+		races: make(chan struct{}, maxRaces), copies: newCloser(),
 	}
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
@@ -277,25 +276,31 @@ func (f *follower) drop(a *attempt) bool {
 	if a.cancel != nil {
 		a.cancel()
 	}
-	f.closeCopy(a.fd)
+	f.copies.close(a.fd)
 	return true
 }
 
 // maxLingering bounds the copies that wait to be closed. Each takes a thread.
 const maxLingering = 16
 
-// closeCopy closes a copy of a program's socket. If the program has closed its own already and
-// wants to linger (SO_LINGER), close(2) waits until the peer has everything, which may be for
-// ever. Nothing else may wait for that. Where too many wait already, the socket no longer
-// lingers; the kernel still sends what is left.
-func (f *follower) closeCopy(fd int) {
+// closer closes copies of programs' sockets. It holds an element for each copy that waits to be
+// closed. The zero value lets none wait.
+type closer chan struct{}
+
+func newCloser() closer { return make(closer, maxLingering) }
+
+// close closes a copy. If the program has closed its own already and wants to linger
+// (SO_LINGER), close(2) waits until the peer has everything, which may be for ever. Nothing else
+// may wait for that. Where too many wait already, the socket no longer lingers; the kernel still
+// sends what is left.
+func (c closer) close(fd int) {
 	l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
 	if err == nil && l.Onoff != 0 && l.Linger > 0 {
 		select {
-		case f.lingering <- struct{}{}:
+		case c <- struct{}{}:
 			go func() {
 				_ = unix.Close(fd)
-				<-f.lingering
+				<-c
 			}()
 			return
 		default:

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -360,7 +362,7 @@ func TestLingeringCopies(t *testing.T) {
 	f := newFollower()
 	var written []int64
 	var peers []net.Conn
-	for range maxLingering + 3 {
+	for i := range maxLingering + 3 {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -384,7 +386,13 @@ func TestLingeringCopies(t *testing.T) {
 			sum += int64(max(n, 0))
 		}
 		written = append(written, sum)
-		f.closeCopy(fd) // would take the hour
+		// Each would take the hour.
+		switch r := (&reached{p: &placer{follow: f}, socket: socket{fd: fd}}); {
+		case i%2 == 0:
+			r.close() // after a call that was looked at
+		default:
+			f.copies.close(fd)
+		}
 	}
 	for i, peer := range peers {
 		if n, err := io.Copy(io.Discard, peer); err != nil || n != written[i] {
@@ -392,6 +400,49 @@ func TestLingeringCopies(t *testing.T) {
 		}
 	}
 	for range maxLingering { // all are closed
-		f.lingering <- struct{}{}
+		f.copies <- struct{}{}
+	}
+}
+
+// Numbers of threads and processes are given to others. One that is not in this run is neither
+// looked into nor stopped, and threads of one process say nothing about another one.
+func TestWaiterIsOfThisRun(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // nothing is accepted
+	theirs, own := connectTo(t, l)
+	defer unix.Close(own) //nolint:errcheck // a copy
+	cookie, err := unix.GetsockoptUint64(own, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("cat")
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Skip("needs cat: ", err)
+	}
+	defer func() {
+		_ = in.Close()
+		_ = child.Wait()
+	}()
+	self := os.Getpid()
+	for _, tt := range []struct {
+		name string
+		waiter
+		want error
+	}{
+		{"this process", waiter{uint32(self), self, theirs, nil}, nil},
+		{"a process that is not in this run", waiter{uint32(self), os.Getppid(), theirs, nil}, errGone},
+		{"another process of this run", waiter{uint32(self), child.Process.Pid, theirs, nil}, errGone},
+		{"a process that is gone", waiter{uint32(self), 1 << 22, theirs, nil}, errGone},
+	} {
+		if err := tt.mayMove(own, cookie); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
 	}
 }

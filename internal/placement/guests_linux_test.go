@@ -81,7 +81,7 @@ func TestOuterOfAStranger(t *testing.T) {
 
 // Only processes of this run and of this user can state intents. Others make nobody wait.
 func TestGuests(t *testing.T) {
-	p := &placer{say: &speaker{}, options: &stated{}}
+	p := &placer{say: &speaker{}, follow: newFollower(), options: &stated{}}
 	env, err := p.listenForInner()
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,8 @@ type waiter struct {
 	tid uint32
 	pid int // its process
 	fd  int // the socket, in the thread's table of descriptors; -1: the call was not connect(2)
+	// copies closes copies of sockets.
+	copies closer
 }
 
 var (
@@ -68,13 +70,22 @@ func (w waiter) mayMove(own int, cookie uint64) error {
 }
 
 // has tells whether the program still has the socket. The thread that began the
-// connection may have ended, but others have the same descriptors.
+// connection may have ended, but others have the same descriptors. The numbers may be those of
+// other processes by now, which are left alone unless they are in this run. The supervisor may
+// be root and have the right to stop any process.
 func (w waiter) has(cookie uint64) bool {
+	if !descends(w.pid, os.Getpid()) {
+		return false
+	}
 	for _, tid := range []uint32{w.tid, uint32(w.pid)} {
 		if th, err := openThread(tid); err == nil {
-			c, err := th.cookie(w.fd)
+			who, err := th.caller()
+			var c uint64
+			if err == nil && who.pid == w.pid {
+				c, err = th.cookie(w.fd, w.copies)
+			}
 			th.close()
-			if err == nil && c == cookie {
+			if err == nil && who.pid == w.pid && c == cookie {
 				return true
 			}
 		}
@@ -83,12 +94,12 @@ func (w waiter) has(cookie uint64) bool {
 }
 
 // cookie returns the cookie of a socket of the thread.
-func (t *thread) cookie(fd int) (uint64, error) {
+func (t *thread) cookie(fd int, copies closer) (uint64, error) {
 	theirs, err := t.descriptor(fd)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = unix.Close(theirs) }()
+	defer copies.close(theirs)
 	return unix.GetsockoptUint64(theirs, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
@@ -199,7 +210,7 @@ func (w waiter) interrupts(tid int) error {
 	default:
 		return fmt.Errorf("%w (number %d)", errOtherUse, nr)
 	}
-	limited, err := timeLimit(uint32(tid), fd, option)
+	limited, err := w.timeLimit(uint32(tid), fd, option)
 	if err == nil && limited {
 		err = fmt.Errorf("%w (number %d, with a time limit)", errOtherUse, nr)
 	}
@@ -207,7 +218,7 @@ func (w waiter) interrupts(tid int) error {
 }
 
 // timeLimit tells whether a thread's descriptor is a socket with a time limit.
-func timeLimit(tid uint32, fd, option int) (bool, error) {
+func (w waiter) timeLimit(tid uint32, fd, option int) (bool, error) {
 	th, err := openThread(tid)
 	if err != nil {
 		return false, err
@@ -217,7 +228,7 @@ func timeLimit(tid uint32, fd, option int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = unix.Close(theirs) }()
+	defer w.copies.close(theirs)
 	limit, err := unix.GetsockoptTimeval(theirs, unix.SOL_SOCKET, option)
 	if errors.Is(err, unix.ENOTSOCK) {
 		return false, nil

@@ -401,7 +401,7 @@ func (p *placer) reach(from *receiving, c notify.Call, fd int) (*reached, error)
 	if err != nil {
 		return r, err
 	}
-	if r.theirs = (waiter{c.PID, who.pid, fd}); c.NR != unix.SYS_CONNECT {
+	if r.theirs = (waiter{c.PID, who.pid, fd, p.follow.copies}); c.NR != unix.SYS_CONNECT {
 		r.theirs.fd = -1
 	}
 	defer p.threads.give(th)
@@ -421,7 +421,7 @@ func (p *placer) reach(from *receiving, c notify.Call, fd int) (*reached, error)
 
 func (r *reached) close() {
 	if !r.followed && r.socket.fd >= 0 {
-		_ = unix.Close(r.socket.fd)
+		r.p.follow.copies.close(r.socket.fd)
 	}
 }
 

@@ -63,7 +63,7 @@ func (f *follower) race(a *attempt) {
 	if !ok {
 		return
 	}
-	defer func() { _ = unix.Close(own) }()
+	defer f.copies.close(own)
 	if a.waiting(own) {
 		a.decision.ReportAnswered(e.Candidate, took)
 		f.move(a, own, e)
