@@ -233,13 +233,13 @@ scopes {
 # before a pattern, then the first in this file. A scope without any of
 # these settings has all connections that belong to no other scope.
 # Mamma leaves these connections alone: its own, those of sockets that
-# their program has bound to an address or a device or has given a mark,
-# those in other network namespaces, and those to destinations on the
-# link. Connections to a destination that has a route other than a
-# default route are left alone until mamma has decided about that
-# destination, or refused if the scope has require or prohibit. A scope
-# does not turn TCP into Multipath TCP: "mammactl run --mptcp" does, for
-# the program that it starts.
+# their program has bound to an address, a device or a port of its
+# choice or has given a mark, those in other network namespaces, and
+# those to destinations on the link. Connections to a destination that
+# has a route other than a default route are left alone until mamma has
+# decided about that destination, or refused if the scope has require or
+# prohibit. A scope does not turn TCP into Multipath TCP: "mammactl run
+# --mptcp" does, for the program that it starts.
 scope "backup" {
   # The systemd unit or units to which the processes belong: names, or
   # patterns with *, ? and [...] as in path.Match of Go. Slices and

@@ -70,3 +70,34 @@ func TestAnswerOfAdvice(t *testing.T) {
 		}
 	}
 }
+
+// busyDecider stands for programs that connect as fast as connections are handled.
+type busyDecider struct {
+	decider
+	events chan hook.Event
+	more   hook.Event
+	seen   int
+}
+
+func (d *busyDecider) Remember(r mam.Record) mam.Record {
+	if d.seen++; d.seen < 10000 {
+		d.events <- d.more
+	}
+	return r
+}
+
+// Run comes to its other work however fast programs connect.
+func TestCatchUpEnds(t *testing.T) {
+	s, _ := compile(&config.Scope{Name: "some"}, 1)
+	r := hook.Event{Key: hook.Key{Scope: 2, Protocol: hook.TCP}, Usual: true, Answer: 7} // of a scope before a reload
+	d := &busyDecider{events: make(chan hook.Event, backlog), more: r}
+	e := New(Options{Decider: d})
+	e.answers, e.events = newAnswers(), d.events
+	e.answers.usual[usualOf(&r)] = &given{id: 7, scope: s}
+	for range 3 {
+		e.events <- r
+	}
+	if e.catchUp(); d.seen != 3 || len(e.events) != 3 {
+		t.Errorf("of 3 records that waited %d were handled, and %d wait now", d.seen, len(e.events))
+	}
+}

@@ -257,15 +257,11 @@ func (e *Engine) follow(ctx context.Context) {
 }
 
 // catchUp handles the records that wait. A connection may have ended before Run sees that it
-// has begun.
+// has begun. Records that come meanwhile wait for Run: programs may connect faster than they are
+// handled, for as long as they like.
 func (e *Engine) catchUp() {
-	for {
-		select {
-		case r := <-e.events:
-			e.placed(r)
-		default:
-			return
-		}
+	for range len(e.events) {
+		e.placed(<-e.events)
 	}
 }
 

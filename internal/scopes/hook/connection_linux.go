@@ -98,14 +98,17 @@ func (w *writer) destination() {
 	w.at("far")
 }
 
-// socket leaves a socket alone that has a source or a device: one that its program has bound,
-// a subflow of Multipath TCP that the kernel opens, or one that somebody has placed before. A
+// socket leaves a socket alone that has a source, a device or a mark: one that its program has
+// bound or marked, a subflow of Multipath TCP that the kernel opens, or one that somebody has
+// placed before. A
 // socket with a port outside the range from which the kernel chooses counts as bound by its
 // program. A socket with a port that the kernel has chosen can only be bound to a device.
 func (w *writer) socket() {
 	w.add(
 		asm.LoadMem(sock, ctx, ctxSock, asm.DWord),
 		asm.LoadMem(asm.R1, sock, sockDevice, asm.Word),
+		asm.JNE.Imm(asm.R1, 0, "pass"),
+		asm.LoadMem(asm.R1, sock, sockMark, asm.Word),
 		asm.JNE.Imm(asm.R1, 0, "pass"),
 	)
 	if w.v6 {

@@ -66,6 +66,23 @@ func TestPort(t *testing.T) {
 	}
 }
 
+// A socket with a mark is left to the routes for that mark.
+func TestMark(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for how, want := range map[string]string{"tcp": s.b.Client4.String(), "mark": s.a.Client4.String()} {
+		got := m.dial(how, web4)
+		if strings.HasPrefix(got, fmt.Sprintf("error %d", syscall.EPERM)) {
+			t.Skip("needs the right to set SO_MARK (CAP_NET_ADMIN)")
+		}
+		if got != want {
+			t.Errorf("%s: from %s, want %s", how, got, want)
+		}
+	}
+}
+
 // Loopback and the host's own link are left alone. So are destinations with routes of their own
 // until they have an answer, unless the scope is strict: then they are refused. An answer for a
 // destination comes before the usual one.

@@ -35,7 +35,7 @@ const (
 	ctxType, ctxProtocol     = 32, 36
 	ctxSource4, ctxSource6   = 40, 44
 	ctxSock                  = 64
-	sockDevice               = 0
+	sockDevice, sockMark     = 0, 16
 	sockSource4, sockSource6 = 24, 28
 	sockPort                 = 44
 )

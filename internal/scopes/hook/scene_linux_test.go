@@ -95,6 +95,13 @@ func dial(how, to string) (string, error) {
 		return "sent", err
 	case "port": // bound to a port and no address
 		how, d.LocalAddr = "tcp4", &net.TCPAddr{Port: freePort()}
+	case "mark":
+		how = "tcp"
+		d.Control = func(_, _ string, c syscall.RawConn) error {
+			var markErr error
+			err := c.Control(func(fd uintptr) { markErr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_MARK, 7) })
+			return errors.Join(err, markErr)
+		}
 	case "mptcp":
 		d.SetMultipathTCP(true)
 		how = "tcp"
