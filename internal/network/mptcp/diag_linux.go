@@ -7,10 +7,13 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/network/dump"
 	"github.com/socket-intents/mamma/internal/sockdiag"
 	"github.com/socket-intents/mamma/internal/userid"
 )
@@ -98,7 +101,12 @@ const tcpInfoRTT = 68
 
 // Diag lists the MPTCP connections of the namespace in which it was opened. It is safe
 // for concurrent use.
-type Diag struct{ c *netlink.Conn }
+type Diag struct {
+	c *netlink.Conn
+
+	mu   sync.Mutex // held during a dump
+	list *dump.Dumper
+}
 
 // OpenDiag opens a Diag.
 func OpenDiag() (*Diag, error) {
@@ -106,42 +114,54 @@ func OpenDiag() (*Diag, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open sock_diag: %w", err)
 	}
-	return &Diag{c}, nil
+	list, err := openList()
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return &Diag{c: c, list: list}, nil
 }
 
 // Close closes the Diag.
-func (d *Diag) Close() error { return d.c.Close() }
+func (d *Diag) Close() error { return errors.Join(d.c.Close(), d.list.Close()) }
+
+// listTimeout bounds the reading of a list. A host may have a million sockets.
+const listTimeout = 10 * time.Second
+
+func openList() (*dump.Dumper, error) {
+	list := dump.New(unix.NETLINK_SOCK_DIAG)
+	list.Timeout = listTimeout
+	return list, list.Open()
+}
 
 // Connections lists the connections, by token. The kernel walks its tables of
 // connections twice for that. This is cheap enough to answer people and to catch up
 // after lost events, but too expensive for each event. Without CAP_NET_ADMIN the
 // subflows are missing.
 func (d *Diag) Connections() ([]Connection, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	byToken := map[Token]*Connection{}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		answers, err := d.dump(family, protoMPTCP)
+		err := visitSockets(d.list, family, protoMPTCP, func(body []byte) {
+			if c, ok := decodeConnection(body); ok {
+				byToken[c.Token] = &c
+			}
+		})
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
 			return nil, featureDiag.missing(err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list MPTCP connections: %w", err)
 		}
-		for _, m := range answers {
-			if c, ok := decodeConnection(m.Data); ok {
-				byToken[c.Token] = &c
-			}
-		}
 	}
 	if len(byToken) == 0 {
 		return nil, nil
 	}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		answers, err := d.dump(family, unix.IPPROTO_TCP)
-		if err != nil {
-			return nil, fmt.Errorf("list MPTCP subflows: %w", err)
-		}
-		for _, m := range answers {
-			token, s, server, ok := decodeSubflow(m.Data)
+		// The host may have many more sockets that are no subflows.
+		err := visitSockets(d.list, family, unix.IPPROTO_TCP, func(body []byte) {
+			token, s, server, ok := decodeSubflow(body)
 			if c := byToken[token]; ok && c != nil {
 				c.Subflows = append(c.Subflows, s)
 				c.Server = c.Server || server
@@ -149,6 +169,9 @@ func (d *Diag) Connections() ([]Connection, error) {
 					c.Local, c.Remote = s.Local, s.Remote // the socket itself learns them a moment later
 				}
 			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list MPTCP subflows: %w", err)
 		}
 	}
 	list := make([]Connection, 0, len(byToken))
@@ -209,30 +232,35 @@ func (d *Diag) connection(t Token) (Connection, error) {
 // os.ErrNotExist if no owned socket has the inode. SocketOwner has to list all sockets,
 // because the original's kernel names a socket only by its inode.
 func SocketOwner(inode uint64) (uid uint32, err error) {
-	d, err := OpenDiag()
+	list, err := openList()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = d.Close() }()
+	defer list.Close() //nolint:errcheck // only read
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		list, err := d.dump(family, unix.IPPROTO_TCP)
-		if err != nil {
-			return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, err)
-		}
-		for _, m := range list {
-			if s, _, ok := decodeSocket(m.Data); ok && inode != 0 && uint64(s.inode) == inode && userid.Known(s.uid) {
-				return s.uid, nil
+		found := false
+		err := visitSockets(list, family, unix.IPPROTO_TCP, func(body []byte) {
+			if s, _, ok := decodeSocket(body); ok && inode != 0 && uint64(s.inode) == inode && userid.Known(s.uid) {
+				uid, found = s.uid, true
 			}
+		})
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, err)
+		case found:
+			return uid, nil
 		}
 	}
 	return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, os.ErrNotExist)
 }
 
-// dump lists the sockets of a family and protocol.
-func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
-	return d.c.Execute(netlink.Message{
-		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: diagRequest(family, protocol),
-	})
+// visitSockets calls visit for each socket of a family and protocol, with what the kernel says of
+// it, which is valid during the call only.
+func visitSockets(list *dump.Dumper, family byte, protocol uint32, visit func(body []byte)) error {
+	request := append(make([]byte, dump.HeaderLen), diagRequest(family, protocol)...)
+	binary.NativeEndian.PutUint16(request[4:], sockDiagByFamily)
+	_, err := list.Dump(request, func(_ uint16, body []byte) { visit(body) })
+	return err
 }
 
 // diagRequest makes a request for the sockets of a family and protocol.

@@ -2,6 +2,10 @@ package mptcp
 
 import (
 	"bytes"
+	"errors"
+	"net"
+	"os"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,5 +60,32 @@ func TestOwner(t *testing.T) {
 		if uid, ok := tt.conn.Owner(); ok != tt.ok || ok && uid != tt.conn.UID {
 			t.Errorf("%+v: user %d, %v", tt.conn, uid, ok)
 		}
+	}
+}
+
+// Every user can have many sockets. However many there are, they are not in memory at once.
+func TestManySockets(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	const many = 400
+	for range many {
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := SocketOwner(1 << 40); !errors.Is(err, os.ErrNotExist) { // no inode is so large
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	// The buffer takes 64 KiB. The kernel says some 450 bytes of each end of a connection.
+	if took := after.TotalAlloc - before.TotalAlloc; took > 128<<10 {
+		t.Errorf("to look at %d connections took %d bytes", many, took)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/dump"
 )
 
 const (
@@ -87,7 +89,7 @@ func (r *endedSockets) Read(visit func(*tcpSocket)) error {
 		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
 			continue
 		}
-		_, _, err = walk(r.buf[:n], 0, func(kind uint16, body []byte) {
+		_, _, err = dump.Walk(r.buf[:n], 0, func(kind uint16, body []byte) {
 			if kind == sockDiagByFamily && parseSocket(body, &r.sock) {
 				visit(&r.sock)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/network/dump"
 	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
@@ -92,7 +93,7 @@ func parseSocket(b []byte, s *tcpSocket) bool {
 	s.Cookie = uint64(binary.NativeEndian.Uint32(b[44:])) | uint64(binary.NativeEndian.Uint32(b[48:]))<<32
 	s.Stalled = b[2] == timerRetransmit && b[3] >= stallRetransmits
 	for rest := b[inetDiagMsgLen:]; ; {
-		kind, data, more, err := attribute(rest)
+		kind, data, more, err := dump.Attribute(rest)
 		if err != nil {
 			return false
 		}
@@ -149,12 +150,12 @@ const (
 
 // diagSockets reads the host's TCP connections by inet_diag.
 type diagSockets struct {
-	d    *dumper
+	d    *dump.Dumper
 	mode diagMode
 	sock tcpSocket
 }
 
-func newDiagSockets() *diagSockets { return &diagSockets{d: newDumper(unix.NETLINK_SOCK_DIAG)} }
+func newDiagSockets() *diagSockets { return &diagSockets{d: dump.New(unix.NETLINK_SOCK_DIAG)} }
 
 // Read calls visit for each TCP connection whose local address is among those given,
 // and perhaps for others. The socket is valid during the call only. interrupted says
@@ -185,10 +186,10 @@ func (r *diagSockets) attempt(addrs []netip.Addr, visit func(*tcpSocket)) (inter
 		addrs = nil
 	}
 	if r.mode == diagBoth {
-		return r.d.dump(legacyRequest(addrs), each)
+		return r.d.Dump(legacyRequest(addrs), each)
 	}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		intr, err := r.d.dump(familyRequest(family, addrs), each)
+		intr, err := r.d.Dump(familyRequest(family, addrs), each)
 		interrupted = interrupted || intr
 		if err != nil {
 			return interrupted, err
@@ -202,20 +203,20 @@ func (r *diagSockets) Close() error { return r.d.Close() }
 // legacyRequest makes a header and a struct inet_diag_req. The kernel ignores the
 // family in it.
 func legacyRequest(addrs []netip.Addr) []byte {
-	b := make([]byte, headerLen+60)
+	b := make([]byte, dump.HeaderLen+60)
 	binary.NativeEndian.PutUint16(b[4:], tcpdiagGetSock)
-	b[headerLen+3] = 1 << (inetDiagInfo - 1)
-	binary.NativeEndian.PutUint32(b[headerLen+52:], diagStates)
+	b[dump.HeaderLen+3] = 1 << (inetDiagInfo - 1)
+	binary.NativeEndian.PutUint32(b[dump.HeaderLen+52:], diagStates)
 	return sockdiag.AppendFilter(b, addrs)
 }
 
 // familyRequest makes a header and a struct inet_diag_req_v2.
 func familyRequest(family byte, addrs []netip.Addr) []byte {
-	b := make([]byte, headerLen+56)
+	b := make([]byte, dump.HeaderLen+56)
 	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
-	b[headerLen] = family
-	b[headerLen+1] = unix.IPPROTO_TCP
-	b[headerLen+2] = 1 << (inetDiagInfo - 1)
-	binary.NativeEndian.PutUint32(b[headerLen+4:], diagStates)
+	b[dump.HeaderLen] = family
+	b[dump.HeaderLen+1] = unix.IPPROTO_TCP
+	b[dump.HeaderLen+2] = 1 << (inetDiagInfo - 1)
+	binary.NativeEndian.PutUint32(b[dump.HeaderLen+4:], diagStates)
 	return sockdiag.AppendFilter(b, addrs)
 }

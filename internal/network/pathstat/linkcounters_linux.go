@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/dump"
 )
 
 // Numbers of linux/if_link.h that x/sys lacks.
@@ -16,19 +18,19 @@ const (
 
 // linkReader reads the counters of all links by one dump.
 type linkReader struct {
-	d *dumper
+	d *dump.Dumper
 	// whole means to read the links themselves (RTM_GETLINK), which is ten times as
 	// much data. Kernels before 4.7 cannot send the counters alone.
 	whole bool
 }
 
-func newLinkReader() *linkReader { return &linkReader{d: newDumper(unix.NETLINK_ROUTE)} }
+func newLinkReader() *linkReader { return &linkReader{d: dump.New(unix.NETLINK_ROUTE)} }
 
 // Read calls visit with the index and the counters of each link. A link may be missing
 // if the table changes during the reading; the next pass finds it.
 func (r *linkReader) Read(visit func(index int, c LinkCounters)) error {
 	if !r.whole {
-		_, err := r.d.dump(statsRequest(), func(kind uint16, body []byte) {
+		_, err := r.d.Dump(statsRequest(), func(kind uint16, body []byte) {
 			if index, c, ok := parseStats(kind, body); ok {
 				visit(index, c)
 			}
@@ -38,7 +40,7 @@ func (r *linkReader) Read(visit func(index int, c LinkCounters)) error {
 		}
 		r.whole = true
 	}
-	_, err := r.d.dump(linkRequest(), func(kind uint16, body []byte) {
+	_, err := r.d.Dump(linkRequest(), func(kind uint16, body []byte) {
 		if index, c, ok := parseLink(kind, body); ok {
 			visit(index, c)
 		}
@@ -49,14 +51,14 @@ func (r *linkReader) Read(visit func(index int, c LinkCounters)) error {
 func (r *linkReader) Close() error { return r.d.Close() }
 
 func statsRequest() []byte {
-	b := make([]byte, headerLen+ifStatsMsgLen)
+	b := make([]byte, dump.HeaderLen+ifStatsMsgLen)
 	binary.NativeEndian.PutUint16(b[4:], rtmGetStats)
-	binary.NativeEndian.PutUint32(b[headerLen+8:], 1<<(iflaStatsLink64-1))
+	binary.NativeEndian.PutUint32(b[dump.HeaderLen+8:], 1<<(iflaStatsLink64-1))
 	return b
 }
 
 func linkRequest() []byte {
-	b := make([]byte, headerLen+unix.SizeofIfInfomsg)
+	b := make([]byte, dump.HeaderLen+unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
 	return b
 }
@@ -80,7 +82,7 @@ func parseLink(kind uint16, b []byte) (index int, c LinkCounters, ok bool) {
 // findCounters reads the struct rtnl_link_stats64 in the attribute want.
 func findCounters(b []byte, want uint16) (LinkCounters, bool) {
 	for {
-		kind, data, rest, err := attribute(b)
+		kind, data, rest, err := dump.Attribute(b)
 		if err != nil {
 			return LinkCounters{}, false
 		}

@@ -2,84 +2,37 @@ package pathstat
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"testing"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/dump"
 )
 
 // message builds a netlink message.
 func message(kind, flags uint16, seq uint32, body []byte) []byte {
-	b := binary.NativeEndian.AppendUint32(nil, uint32(headerLen+len(body)))
+	b := binary.NativeEndian.AppendUint32(nil, uint32(dump.HeaderLen+len(body)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	b = binary.NativeEndian.AppendUint16(b, flags)
 	b = binary.NativeEndian.AppendUint32(b, seq)
 	b = append(b, 0, 0, 0, 0)
 	b = append(b, body...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
+	return append(b, make([]byte, dump.Align(len(b))-len(b))...)
 }
 
 // attr builds a netlink attribute.
 func attr(kind uint16, data []byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(attrLen+len(data)))
+	b := binary.NativeEndian.AppendUint16(nil, uint16(dump.AttrLen+len(data)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	b = append(b, data...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
+	return append(b, make([]byte, dump.Align(len(b))-len(b))...)
 }
 
 // code returns the body of a DONE or ERROR message.
 func code(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
-
-func TestWalk(t *testing.T) {
-	const seq = 7
-	short := message(20, 0, seq, []byte("body"))
-	long := append([]byte(nil), short...)
-	binary.NativeEndian.PutUint32(long, uint32(len(long)+4))
-	tiny := append([]byte(nil), short...)
-	binary.NativeEndian.PutUint32(tiny, headerLen-1)
-	for _, test := range []struct {
-		name   string
-		parts  [][]byte
-		bodies []string
-		done   bool
-		intr   bool
-		err    error
-	}{
-		{name: "nothing"},
-		{name: "two and the end", parts: [][]byte{short, message(20, 0, seq, []byte("odd")), message(unix.NLMSG_DONE, 0, seq, code(0))},
-			bodies: []string{"body", "odd"}, done: true},
-		{name: "end without a code", parts: [][]byte{message(unix.NLMSG_DONE, 0, seq, nil)}, done: true},
-		{name: "rest of an earlier dump", parts: [][]byte{message(20, unix.NLM_F_DUMP_INTR, seq-1, []byte("x")), message(unix.NLMSG_DONE, 0, seq-1, nil), short},
-			bodies: []string{"body"}},
-		{name: "interrupted", parts: [][]byte{message(20, unix.NLM_F_DUMP_INTR, seq, nil)}, bodies: []string{""}, intr: true},
-		{name: "no operation, acknowledged", parts: [][]byte{message(unix.NLMSG_NOOP, 0, seq, nil), message(unix.NLMSG_ERROR, 0, seq, code(0))}},
-		{name: "error", parts: [][]byte{message(unix.NLMSG_ERROR, 0, seq, code(-int32(unix.EINVAL)))}, err: unix.EINVAL},
-		{name: "error at the end", parts: [][]byte{short, message(unix.NLMSG_DONE, 0, seq, code(-int32(unix.ENOBUFS)))},
-			bodies: []string{"body"}, done: true, err: unix.ENOBUFS},
-		{name: "overrun", parts: [][]byte{message(unix.NLMSG_OVERRUN, 0, seq, nil)}, err: unix.ENOBUFS},
-		{name: "cut header", parts: [][]byte{short, short[:10]}, bodies: []string{"body"}, err: errTruncated},
-		{name: "longer than the read", parts: [][]byte{long}, err: errTruncated},
-		{name: "shorter than a header", parts: [][]byte{tiny}, err: errTruncated},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var b []byte
-			for _, p := range test.parts {
-				b = append(b, p...)
-			}
-			var bodies []string
-			done, intr, err := walk(b, seq, func(_ uint16, body []byte) { bodies = append(bodies, string(body)) })
-			if !errors.Is(err, test.err) || done != test.done || intr != test.intr {
-				t.Errorf("done %v, interrupted %v, error %v", done, intr, err)
-			}
-			if diff := cmp.Diff(test.bodies, bodies); diff != "" {
-				t.Errorf("bodies (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
 
 // diagBody builds an inet_diag_msg and its attributes.
 func diagBody(family, state byte, local, remote string, attrs ...[]byte) []byte {
@@ -171,16 +124,16 @@ func FuzzWalk(f *testing.F) {
 	f.Add(message(unix.RTM_NEWLINK, 0, 1, append(make([]byte, unix.SizeofIfInfomsg), attr(unix.IFLA_STATS64, make([]byte, 200))...)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		total := 0
-		_, _, err := walk(b, 1, func(kind uint16, body []byte) {
-			total += headerLen + len(body)
+		_, _, err := dump.Walk(b, 1, func(kind uint16, body []byte) {
+			total += dump.HeaderLen + len(body)
 			var s tcpSocket
-			if parseSocket(body, &s) && len(body) < inetDiagMsgLen+attrLen+infoNeeded {
+			if parseSocket(body, &s) && len(body) < inetDiagMsgLen+dump.AttrLen+infoNeeded {
 				t.Errorf("a socket out of %d bytes", len(body))
 			}
-			if _, _, ok := parseStats(kind, body); ok && len(body) < ifStatsMsgLen+attrLen+48 {
+			if _, _, ok := parseStats(kind, body); ok && len(body) < ifStatsMsgLen+dump.AttrLen+48 {
 				t.Errorf("counters out of %d bytes", len(body))
 			}
-			if _, _, ok := parseLink(kind, body); ok && len(body) < unix.SizeofIfInfomsg+attrLen+48 {
+			if _, _, ok := parseLink(kind, body); ok && len(body) < unix.SizeofIfInfomsg+dump.AttrLen+48 {
 				t.Errorf("counters out of %d bytes", len(body))
 			}
 		})

@@ -1,4 +1,6 @@
-package pathstat
+// Package dump reads lists from the kernel by netlink, message by message. However long a list
+// is, only what the kernel sends at once is in memory.
+package dump
 
 import (
 	"encoding/binary"
@@ -10,33 +12,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dumpTimeout bounds a dump (M11). The kernel answers within the system call, so that
+// timeout bounds a dump (M11). The kernel answers within the system call, so that
 // only a kernel in great trouble comes near it.
-const dumpTimeout = time.Second
+const timeout = time.Second
 
-// dumpBuffer is large enough for whatever the kernel sends in one read. The kernel
+// bufferSize is large enough for whatever the kernel sends in one read. The kernel
 // builds dumps in pieces of at most 32 KiB, whatever the size of the buffer, and never
 // splits a message.
-const dumpBuffer = 64 << 10
+const bufferSize = 64 << 10
 
-// errTruncated means that a netlink message is shorter than it says.
-var errTruncated = errors.New("netlink message is truncated")
+// ErrTruncated means that a netlink message is shorter than it says.
+var ErrTruncated = errors.New("netlink message is truncated")
 
-// dumper is a netlink socket for dumps, with one reused buffer. With a general library,
+// Dumper is a netlink socket for dumps, with one reused buffer. With a general library,
 // 5000 sockets ten times a second would cost 50 000 allocations. It is not safe for
 // concurrent use.
-type dumper struct {
+type Dumper struct {
+	// Timeout bounds a dump. New sets one that is enough to read what the kernel has at hand.
+	Timeout time.Duration
+
 	family int
 	fd     int // -1: not open
 	seq    uint32
 	buf    []byte
 }
 
-func newDumper(family int) *dumper {
-	return &dumper{family: family, fd: -1, buf: make([]byte, dumpBuffer)}
+// New makes a Dumper for a family of netlink. The first dump opens the socket.
+func New(family int) *Dumper {
+	return &Dumper{Timeout: timeout, family: family, fd: -1, buf: make([]byte, bufferSize)}
 }
 
-func (d *dumper) open() error {
+// Open opens the socket, unless it is open. Dump does so, too. The socket is of the network
+// namespace of the calling thread.
+func (d *Dumper) Open() error {
 	if d.fd >= 0 {
 		return nil
 	}
@@ -44,7 +52,7 @@ func (d *dumper) open() error {
 	if err != nil {
 		return fmt.Errorf("open netlink socket: %w", err)
 	}
-	tv := unix.NsecToTimeval(int64(dumpTimeout))
+	tv := unix.NsecToTimeval(int64(d.Timeout))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		_ = unix.Close(fd)
 		return fmt.Errorf("limit netlink wait: %w", err)
@@ -54,7 +62,7 @@ func (d *dumper) open() error {
 }
 
 // Close closes the socket; the next dump opens another one.
-func (d *dumper) Close() error {
+func (d *Dumper) Close() error {
 	if d.fd < 0 {
 		return nil
 	}
@@ -63,15 +71,15 @@ func (d *dumper) Close() error {
 	return err
 }
 
-// dump sends a request, whose header it fills in, and calls visit for each message of
+// Dump sends a request, whose header it fills in, and calls visit for each message of
 // the answer. The body is valid during the call only. interrupted says that the
 // kernel's table changed meanwhile, so that entries may be missing or doubled
 // (NLM_F_DUMP_INTR).
 //
 // After an error the socket is closed. So neither the rest of an answer nor an overrun
 // (ENOBUFS) can disturb the next dump.
-func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (interrupted bool, err error) {
-	if err := d.open(); err != nil {
+func (d *Dumper) Dump(request []byte, visit func(kind uint16, body []byte)) (interrupted bool, err error) {
+	if err := d.Open(); err != nil {
 		return false, err
 	}
 	defer func() {
@@ -86,7 +94,7 @@ func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (int
 	if err := unix.Send(d.fd, request, 0); err != nil {
 		return false, fmt.Errorf("send netlink dump: %w", err)
 	}
-	deadline := time.Now().Add(dumpTimeout)
+	deadline := time.Now().Add(d.Timeout)
 	for {
 		n, from, err := unix.Recvfrom(d.fd, d.buf, unix.MSG_TRUNC)
 		switch {
@@ -95,12 +103,12 @@ func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (int
 		case err != nil:
 			return interrupted, fmt.Errorf("receive netlink dump: %w", err)
 		case n > len(d.buf):
-			return interrupted, fmt.Errorf("receive netlink dump: %w", errTruncated)
+			return interrupted, fmt.Errorf("receive netlink dump: %w", ErrTruncated)
 		}
 		// Only the kernel has port 0. Other processes may send to this socket if they
 		// are root.
 		if sa, ok := from.(*unix.SockaddrNetlink); ok && sa.Pid == 0 {
-			done, intr, err := walk(d.buf[:n], d.seq, visit)
+			done, intr, err := Walk(d.buf[:n], d.seq, visit)
 			interrupted = interrupted || intr
 			if err != nil {
 				return interrupted, fmt.Errorf("netlink dump: %w", err)
@@ -116,25 +124,26 @@ func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (int
 }
 
 const (
-	headerLen = unix.SizeofNlMsghdr
-	attrLen   = unix.SizeofNlAttr
+	// HeaderLen is the length of a message's header, AttrLen of an attribute's.
+	HeaderLen = unix.SizeofNlMsghdr
+	AttrLen   = unix.SizeofNlAttr
 	// attrType masks the flags in an attribute's type (NLA_TYPE_MASK).
 	attrType = 1<<14 - 1
 )
 
-// walk calls visit for those messages of one read that answer request seq.
-func walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, interrupted bool, err error) {
+// Walk calls visit for those messages of one read that answer request seq.
+func Walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, interrupted bool, err error) {
 	for len(b) > 0 {
-		if len(b) < headerLen {
-			return false, interrupted, errTruncated
+		if len(b) < HeaderLen {
+			return false, interrupted, ErrTruncated
 		}
 		size := int(binary.NativeEndian.Uint32(b))
 		kind := binary.NativeEndian.Uint16(b[4:])
 		flags := binary.NativeEndian.Uint16(b[6:])
-		if size < headerLen || size > len(b) {
-			return false, interrupted, errTruncated
+		if size < HeaderLen || size > len(b) {
+			return false, interrupted, ErrTruncated
 		}
-		body := b[headerLen:size]
+		body := b[HeaderLen:size]
 		if binary.NativeEndian.Uint32(b[8:]) == seq {
 			interrupted = interrupted || flags&unix.NLM_F_DUMP_INTR != 0
 			switch kind {
@@ -152,7 +161,7 @@ func walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, int
 				visit(kind, body)
 			}
 		}
-		b = b[min(align(size), len(b)):]
+		b = b[min(Align(size), len(b)):]
 	}
 	return false, interrupted, nil
 }
@@ -168,21 +177,21 @@ func status(body []byte) error {
 	return nil
 }
 
-// attribute splits the first attribute off b. It returns io.EOF if none is left.
-func attribute(b []byte) (kind uint16, data, rest []byte, err error) {
+// Attribute splits the first attribute off b. It returns io.EOF if none is left.
+func Attribute(b []byte) (kind uint16, data, rest []byte, err error) {
 	if len(b) == 0 {
 		return 0, nil, nil, io.EOF
 	}
-	if len(b) < attrLen {
-		return 0, nil, nil, errTruncated
+	if len(b) < AttrLen {
+		return 0, nil, nil, ErrTruncated
 	}
 	size := int(binary.NativeEndian.Uint16(b))
-	if size < attrLen || size > len(b) {
-		return 0, nil, nil, errTruncated
+	if size < AttrLen || size > len(b) {
+		return 0, nil, nil, ErrTruncated
 	}
 	kind = binary.NativeEndian.Uint16(b[2:]) & attrType
-	return kind, b[attrLen:size], b[min(align(size), len(b)):], nil
+	return kind, b[AttrLen:size], b[min(Align(size), len(b)):], nil
 }
 
-// align rounds up to a multiple of 4, where netlink messages and attributes start.
-func align(n int) int { return (n + 3) &^ 3 }
+// Align rounds up to a multiple of 4, where netlink messages and attributes start.
+func Align(n int) int { return (n + 3) &^ 3 }
