@@ -122,6 +122,9 @@ func (a *app) askScopes(ctx context.Context, f *doctor.Facts, keep bool) {
 	if s.Error != nil {
 		to.Error = *s.Error
 	}
+	if s.MPTCPError != nil {
+		to.Single = *s.MPTCPError
+	}
 	for i := range s.Scopes {
 		x := &s.Scopes[i]
 		if len(x.Groups) == 0 {

@@ -115,6 +115,9 @@ func (a *app) showScopes(s *control.Scopes) error {
 	if len(s.MissingHooks) > 0 {
 		fmt.Fprintf(&b, "The kernel lacks %s: datagrams of sockets that are not connected are not placed.\n", clean(strings.Join(s.MissingHooks, ", ")))
 	}
+	if s.MPTCPError != nil {
+		fmt.Fprintf(&b, "Scopes with \"mptcp\" use TCP: %s\n", clean(*s.MPTCPError))
+	}
 	failed := uint64(0)
 	for i := range s.Scopes {
 		failed += s.Scopes[i].Failed

@@ -41,6 +41,12 @@ func TestScopesOfNobody(t *testing.T) {
 	if code, out, errs := mammactl(t.Context(), serve(t, f), "scopes"); code != exitOK || errs != "" || out != "The configuration has no scopes.\n" {
 		t.Errorf("exit code %d, %q, %s", code, out, errs)
 	}
+	single := scopes()
+	single.MPTCPError = known("the kernel forbids it")
+	f.answers["GET /v1/scopes"] = single
+	if _, out, _ := mammactl(t.Context(), serve(t, f), "scopes"); !strings.Contains(out, "Scopes with \"mptcp\" use TCP: the kernel forbids it\n") {
+		t.Errorf("without Multipath TCP:\n%s", out)
+	}
 	detached := scopes()
 	detached.Detached, detached.Hooks, detached.Error = true, nil, known("no room")
 	f.answers["GET /v1/scopes"] = detached

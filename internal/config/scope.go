@@ -60,6 +60,8 @@ type Scope struct {
 	Learning bool
 	// AvoidMetered keeps networks that cost something for when no other is left.
 	AvoidMetered bool
+	// MPTCP makes TCP sockets into sockets of Multipath TCP.
+	MPTCP bool
 	// Wants are which networks the scope is to have, in the order written within each
 	// degree.
 	Wants []Want
@@ -124,6 +126,7 @@ func (h *hclFile) scopeSettings(to *Scope) map[string]setter {
 		"port_intents":  h.boolean(&to.PortIntents),
 		"learning":      h.boolean(&to.Learning),
 		"avoid_metered": h.boolean(&to.AvoidMetered),
+		"mptcp":         h.boolean(&to.MPTCP),
 	}
 	for _, d := range degrees {
 		settings[d.name] = func(a *hclsyntax.Attribute, where string) {
@@ -329,6 +332,9 @@ func (w *writer) scopes(c *Config) {
 		}
 		if s.AvoidMetered {
 			w.line("avoid_metered = true")
+		}
+		if s.MPTCP {
+			w.line("mptcp = true")
 		}
 		for _, d := range degrees {
 			var list []string

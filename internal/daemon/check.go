@@ -36,6 +36,7 @@ func Check(ctx context.Context, path string, known policy.Catalogue) (warnings [
 	defer nets.Close()
 	list := manage(cfg, nets.Snapshot(), nil)
 	warnings = append(unintended(cfg, nets.Snapshot(), list), originalsServed(cfg)...)
+	warnings = append(warnings, multipathDoubts(cfg)...) // the start finds out by itself
 	unheeded, err := l.checkPolicy(cfg, list)
 	return append(warnings, unheeded...), (*config.Error)(nil).Join(groupErr, err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,9 @@ func (d *Daemon) scopesState(ctx context.Context) (control.Scopes, error) {
 	if s.Err != nil {
 		out.Error = orNil(s.Err.Error())
 	}
+	if s.Single != nil {
+		out.MPTCPError = orNil(s.Single.Error())
+	}
 	for i := range s.Scopes {
 		out.Scopes = append(out.Scopes, encodeScope(&s.Scopes[i]))
 	}
@@ -128,7 +132,7 @@ func encodeScope(s *scopes.ScopeState) control.Scope {
 	out := control.Scope{
 		Name: s.Name, Line: s.Pos.Line, Units: listOf(s.Units), Slices: listOf(s.Slices), Cgroups: listOf(s.Scope.Groups),
 		Users: listOf(s.Users), Commands: listOf(s.Commands), Groups: listOf(s.Groups), Usual: encodeUsual(s.Usual), Variants: []control.ScopeVariant{},
-		Learning: s.Learning, Learnt: s.Learnt,
+		MPTCP: s.MPTCP, Learning: s.Learning, Learnt: s.Learnt,
 		Placed: s.Counts.Placed, Left: s.Counts.Left, Refused: s.Counts.Refused, Failed: s.Counts.Failed,
 	}
 	out.Put(s.Intents)
@@ -170,6 +174,25 @@ func inCgroup2(dir string) bool {
 }
 
 func listOf(list []string) []string { return append([]string{}, list...) }
+
+// multipathDoubts tells of scopes that cannot have Multipath TCP on this host. It needs the rights
+// that scopes need. Without them nobody knows.
+func multipathDoubts(cfg *config.Config) (warnings []string) {
+	at := slices.IndexFunc(cfg.Scopes, func(s config.Scope) bool { return s.MPTCP })
+	if at < 0 {
+		return nil
+	}
+	table, err := hook.Load()
+	if err != nil {
+		return nil
+	}
+	defer table.Close()
+	if err := table.LoadMultipath(); err != nil {
+		s := &cfg.Scopes[at]
+		return []string{cfg.ErrorAt(s.Pos, "scope %q: mptcp = true does nothing: %v", s.Name, err).Error()}
+	}
+	return nil
+}
 
 // scopeDoubts tells of scopes that match nothing on this host, or permit no network, for
 // reasons that do not pass, and of directories that scopes cannot use.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,7 @@ type Engine struct {
 	nextAside  time.Time // when the routes may be read again
 	own        string    // the control group of this process, if that tells its connections
 	err        error
+	single     error // why scopes with MPTCP do not have it; nil: they have, or there are none
 }
 
 // wanted is a configuration to be put into use.
@@ -210,6 +212,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-used:
 			e.sweep()
 			e.charge(e.refresh)
+			e.followMultipath()
 			e.again()
 			e.renew()
 		case g := <-groups:
@@ -317,7 +320,40 @@ func (e *Engine) configure(w *wanted) {
 			return
 		}
 	}
+	if !fresh && e.attachment != nil {
+		e.useMultipath()
+	}
 	e.retired[0].scopes = append(e.retired[0].scopes, before...)
+}
+
+// followMultipath tells the kernel's program whether the host permits Multipath TCP.
+func (e *Engine) followMultipath() {
+	if e.table == nil || !slices.ContainsFunc(e.scopes, func(s *scope) bool { return s.MPTCP }) {
+		return
+	}
+	if err := e.table.FollowMultipath(); err != nil {
+		e.problem("Multipath TCP", err)
+	}
+}
+
+// useMultipath makes the kernel make sockets of Multipath TCP, if some scope wants that.
+func (e *Engine) useMultipath() {
+	if e.single = nil; !slices.ContainsFunc(e.scopes, func(s *scope) bool { return s.MPTCP }) {
+		e.attachment.DetachMultipath()
+		return
+	}
+	err := e.table.LoadMultipath()
+	if err == nil {
+		err = e.attachment.AttachMultipath(e.table)
+	}
+	if err != nil && e.shed {
+		err = fmt.Errorf("mamma has given up the rights for it, so it has to be started anew: %w", err)
+	}
+	if err != nil {
+		e.attachment.DetachMultipath()
+		e.log.Warn("scopes with mptcp = true use TCP, because the kernel cannot make sockets of Multipath TCP for them", "err", err)
+	}
+	e.single = err
 }
 
 // useRules tells the kernel of the rules of new scopes. Where there is no room for them, all
@@ -429,6 +465,7 @@ func (e *Engine) attach() error {
 		return err
 	}
 	e.attachment = a
+	e.useMultipath()
 	e.log.Info("placing connections of scopes", "scopes", len(e.scopes), "hooks", a.Hooks(), "cgroup", e.tree.root, "kept", a.Kept(), "measured", a.Measures())
 	if err := e.table.Unmeasured(); err != nil && e.placing.Measure {
 		e.log.Warn("the kernel does not report by itself how connections fare, so its list of them is read", "err", err)

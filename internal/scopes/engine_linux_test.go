@@ -416,3 +416,26 @@ func TestRootVanishes(t *testing.T) {
 		t.Errorf("from %s", got)
 	}
 }
+
+// A scope with MPTCP has it, or State says why not, and connections are placed in any case. A reload
+// takes it away.
+func TestMultipathOfScope(t *testing.T) {
+	h := newHost(t)
+	many := everyone
+	many.MPTCP = true
+	h.configure(many)
+	state := h.state()
+	if attached := slices.Contains(state.Hooks, "socket"); attached != (state.Single == nil) {
+		t.Errorf("attached: %v, but: %v", attached, state.Single)
+	}
+	if state.Single != nil && !errors.Is(state.Single, hook.ErrRights) && !errors.Is(state.Single, hook.ErrUnsupported) {
+		t.Errorf("not for lack of something: %v", state.Single)
+	}
+	if got, want := h.connect(0, 1), h.bed.Networks[0].Client4.String(); got != want {
+		t.Errorf("from %s, want %s", got, want)
+	}
+	h.configure(everyone)
+	if state := h.state(); slices.Contains(state.Hooks, "socket") || state.Single != nil {
+		t.Errorf("after a reload: %v, %v", state.Hooks, state.Single)
+	}
+}

@@ -120,7 +120,7 @@ func (e *Engine) again() {
 // setGroup tells the kernel of a group.
 func (e *Engine) setGroup(id uint64, c *class) error {
 	if s := c.whole(); s != nil {
-		return e.table.SetWholeGroup(id, s.id, s.Strict(), s.rules)
+		return e.table.SetWholeGroup(id, s.id, s.manner(), s.rules)
 	}
 	return e.table.SetGroup(id, c.id, c.forms)
 }
@@ -138,12 +138,12 @@ func (e *Engine) class(p *place) (*class, error) {
 	c := &class{id: e.lastID}
 	for _, m := range members {
 		m.Class = c.id
-		id, strict := uint32(0), false
+		id, how := uint32(0), hook.Manner(0)
 		var rules *hook.Rules
 		if m.scope != nil {
-			id, strict, rules = m.scope.id, m.scope.Strict(), m.scope.rules
+			id, how, rules = m.scope.id, m.scope.manner(), m.scope.rules
 		}
-		if err := e.makeRoom(func() error { return e.table.SetMember(m.Member, id, strict, rules) }); err != nil {
+		if err := e.makeRoom(func() error { return e.table.SetMember(m.Member, id, how, rules) }); err != nil {
 			e.dropClass(c)
 			return nil, err
 		}

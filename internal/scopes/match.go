@@ -28,6 +28,18 @@ type scope struct {
 	used      map[hook.Usual]bool // usual answers that were used since refresh was last called
 }
 
+// manner is how the kernel treats the scope.
+func (s *scope) manner() hook.Manner {
+	var how hook.Manner
+	if s.Strict() {
+		how |= hook.Strict
+	}
+	if s.MPTCP {
+		how |= hook.Multipath
+	}
+	return how
+}
+
 // lookUp returns the number of a user.
 func lookUp(name string) (uint32, error) {
 	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n < 1<<32-1 {

@@ -21,7 +21,9 @@ type State struct {
 	Kept           bool // the programs stay attached while no daemon runs
 	Detached       bool // somebody has asked to detach the programs
 	// Err is why connections are not placed, or not as they should be. nil: all is well.
-	Err          error
+	Err error
+	// Single is why scopes with MPTCP use TCP; nil: they do not, or there are none.
+	Single       error
 	Lost         uint64 // connections that were placed but are not shown
 	Groups       int    // control groups below Root
 	Destinations int    // destinations with an answer of their own
@@ -90,7 +92,7 @@ func (e *Engine) tell(asked []chan State) {
 
 // current returns the present state.
 func (e *Engine) current() State {
-	s := State{Detached: e.off, Lost: e.lost.Load(), Err: e.err}
+	s := State{Detached: e.off, Lost: e.lost.Load(), Err: e.err, Single: e.single}
 	byScope := map[*scope][]string{}
 	for path, id := range e.where {
 		if c := e.groups[id]; c != nil {

@@ -27,6 +27,8 @@ type Scopes struct {
 	Kept     bool    `json:"kept"`     // connections are placed while no daemon runs, for some minutes
 	Detached bool    `json:"detached"` // nothing is placed, on request
 	Error    *string `json:"error"`    // why nothing is placed, or not as it should be
+	// MPTCPError is why scopes with "mptcp" use TCP; null: they do not, or there are none.
+	MPTCPError *string `json:"mptcp_error"`
 	// Unseen counts connections that were placed and are not among the decisions, as there were
 	// too many at once.
 	Unseen       uint64 `json:"unseen"`
@@ -53,6 +55,7 @@ type Scope struct {
 	// Variants are about connections for which rules of the scope, or well-known ports, state
 	// other intents.
 	Variants []ScopeVariant `json:"variants"`
+	MPTCP    bool           `json:"mptcp"`    // sockets of TCP are to be made for Multipath TCP
 	Learning bool           `json:"learning"` // intents are learnt by destination
 	// Learnt is the number of destinations for which the choice rests on what earlier
 	// connections have carried. A destination counts once for each user.

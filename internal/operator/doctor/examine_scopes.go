@@ -22,6 +22,7 @@ type Scopes struct {
 	Attached bool     // mamma places connections
 	Detached bool     // somebody has asked mamma to place none
 	Missing  []string // the hooks that the kernel lacks
+	Single   string   // why scopes with "mptcp" use TCP; "": they do not, or there are none
 	// Unkept tells that no connection is placed while mamma is started again, although the
 	// configuration wants that.
 	Unkept bool
@@ -72,6 +73,13 @@ func (e *examination) scopes() {
 	e.add(len(s.Missing) > 0, Finding{
 		Severity: Warning, Check: "scopes", Subject: subject, Text: "the kernel lacks hooks, so datagrams of sockets that are not connected are not placed",
 		Evidence: "without " + strings.Join(s.Missing, " and "), Fix: []string{"use a kernel with CONFIG_CGROUP_BPF and these hooks"},
+	})
+	e.add(s.Single != "", Finding{
+		Severity: Warning, Check: "scopes", Subject: subject, Text: "scopes with mptcp = true use TCP, because the kernel makes no sockets of Multipath TCP for them",
+		Evidence: s.Single, Fix: []string{
+			"use Linux 6.6 or later, with CONFIG_DEBUG_INFO_BTF, that permits tracing programs to change results",
+			"start the programs with: mammactl run --mptcp",
+		},
 	})
 	e.add(s.Attached && s.Unkept, Finding{
 		Severity: Note, Check: "scopes", Subject: subject, Text: "no connection is placed while mamma is started again",

@@ -227,6 +227,8 @@ func TestExamine(t *testing.T) {
 			f.Scopes = &Scopes{Known: true, Error: "no", Rights: []string{"CAP_BPF", "CAP_PERFMON"}}
 		}, []string{"problem scopes scopes; " + grant}, 2},
 		{"scopes without rights, and no mamma runs", func(f *Facts) { f.Scopes = &Scopes{Rights: []string{"CAP_BPF"}} }, []string{"problem scopes scopes; " + grant}, 2},
+		{"scopes without Multipath TCP", func(f *Facts) { f.Scopes = &Scopes{Known: true, Attached: true, Single: "no"} },
+			[]string{"warning scopes scopes; use Linux 6.6 or later, with CONFIG_DEBUG_INFO_BTF, that permits tracing programs to change results"}, 1},
 		{"scopes, and no mamma runs", func(f *Facts) { f.Scopes = &Scopes{} }, nil, 0},
 		{"scopes without cgroup2", func(f *Facts) { f.Scopes = &Scopes{NoGroups: true, Known: true, Error: "no"} }, []string{"problem scopes scopes; systemd.unified_cgroup_hierarchy=1    # on the kernel's command line"}, 2},
 		{"scopes that the kernel refuses", func(f *Facts) { f.Scopes = &Scopes{Known: true, Error: "no"} }, []string{"problem scopes scopes; journalctl -u mamma    # shows what the kernel has refused"}, 2},

@@ -42,7 +42,7 @@ func (w *writer) choose() {
 	w.at("undecided")
 	w.add(
 		asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word),
-		asm.And.Imm(asm.R1, flagStrict),
+		asm.And.Imm(asm.R1, int32(Strict)),
 		asm.Mov.Imm(sock, int32(Leave)),
 		asm.JEq.Imm(asm.R1, 0, "acted"),
 		asm.Mov.Imm(sock, int32(Refuse)),

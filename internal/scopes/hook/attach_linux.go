@@ -118,10 +118,43 @@ func kept(path string, p point, group uint64) link.Link {
 	return nil
 }
 
+// AttachMultipath makes the kernel make sockets of Multipath TCP as scopes say, after
+// [Table.LoadMultipath]. A program of an earlier process is replaced.
+func (a *Attachment) AttachMultipath(t *Table) error {
+	if a.links[making.name] != nil {
+		return nil
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: t.programs[making.name], AttachType: making.attach})
+	if err != nil {
+		return lacking("attach to "+makingFunction, err)
+	}
+	if a.pins != "" {
+		path := filepath.Join(a.pins, making.name)
+		_ = os.Remove(path)
+		if err := l.Pin(path); err != nil {
+			_ = l.Close()
+			return fmt.Errorf("%w: keep %s: %w", pins.ErrUnusable, making.name, err)
+		}
+	}
+	a.links[making.name] = l
+	return nil
+}
+
+// DetachMultipath undoes AttachMultipath, also that of an earlier process.
+func (a *Attachment) DetachMultipath() {
+	if a.pins != "" {
+		_ = os.Remove(filepath.Join(a.pins, making.name))
+	}
+	if l := a.links[making.name]; l != nil {
+		_ = l.Close()
+		delete(a.links, making.name)
+	}
+}
+
 // Hooks names the hooks at which programs run.
 func (a *Attachment) Hooks() []string {
 	var names []string
-	for _, p := range points {
+	for _, p := range slices.Concat(points, []point{making}) {
 		if a.links[p.name] != nil {
 			names = append(names, p.name)
 		}

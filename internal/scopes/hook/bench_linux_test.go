@@ -207,9 +207,9 @@ func newTurns(b *testing.B, measure bool) *turns {
 		m := Member{Class: class}
 		errs = append(errs, err)
 		if scope == 0 {
-			errs = append(errs, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, false, nil))
+			errs = append(errs, t.SetGroup(id, class, m.Form()), t.SetMember(m, scope, 0, nil))
 		} else {
-			errs = append(errs, t.SetWholeGroup(id, scope, false, with))
+			errs = append(errs, t.SetWholeGroup(id, scope, 0, with))
 		}
 		for v := range Variant(2) {
 			for _, p := range []Protocol{TCP, UDP} {

@@ -18,6 +18,8 @@
 // calls it when there is something new, so nobody has to ask about connections on which nothing
 // happens. [Table.Flows] tells what it has measured.
 //
+// Another one makes TCP sockets of some scopes into sockets of Multipath TCP, when they are made.
+//
 // A socket that already has a source or a device is left alone: its program knows where it
 // goes, or somebody has placed it before. Connections to destinations on one link and sockets
 // of other network namespaces are left alone, too. If nobody has called [Table.Hold] for a

@@ -362,7 +362,7 @@ func TestMembers(t *testing.T) {
 		{Member{Class: 9, Command: command, User: &me}, 0, s.a}, // in no scope: the kernel's way
 	} {
 		forms |= step.m.Form()
-		if err := errors.Join(s.table.SetMember(step.m, step.scope, false, nil), s.table.SetGroup(id, 9, forms)); err != nil {
+		if err := errors.Join(s.table.SetMember(step.m, step.scope, 0, nil), s.table.SetGroup(id, 9, forms)); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.dial("tcp", web4); got != step.want.Client4.String() {
@@ -407,12 +407,12 @@ func TestRules(t *testing.T) {
 	use := func(scope uint32, r *Rules) {
 		t.Helper()
 		if whole {
-			if err := s.table.SetWholeGroup(id, scope, false, r); err != nil {
+			if err := s.table.SetWholeGroup(id, scope, 0, r); err != nil {
 				t.Fatal(err)
 			}
 			return
 		}
-		if err := errors.Join(s.table.SetGroup(id, 1, m.Form()), s.table.SetMember(m, scope, false, r)); err != nil {
+		if err := errors.Join(s.table.SetGroup(id, 1, m.Form()), s.table.SetMember(m, scope, 0, r)); err != nil {
 			t.Fatal(err)
 		}
 	}

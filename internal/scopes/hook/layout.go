@@ -27,6 +27,7 @@ const (
 	settingsSelf     = 16 // u32: the process whose connections are left alone
 	settingsLow      = 20 // u32: the first port that the kernel gives out by itself
 	settingsHigh     = 24 // u32: the last such port
+	settingsMPTCP    = 28 // u32; 1: sockets of Multipath TCP can be made
 	settingsSize     = 32
 )
 
@@ -51,11 +52,10 @@ const (
 	memberValueSize = 16
 )
 
-// Flags of a member. The last three say in which of the maps below the rules of the scope
-// are to be looked up.
+// Flags of a member, apart from those of Manner. They say in which of the maps below the rules of
+// the scope are to be looked up.
 const (
-	flagStrict = 1 << iota
-	flagPorts
+	flagPorts = Multipath << (1 + iota)
 	flagNetworks
 	flagCommands
 
@@ -82,6 +82,16 @@ const (
 	variantScope = 0
 	variantFits  = 8
 	variantSize  = 16
+)
+
+// Manner is a set of flags of a scope.
+type Manner uint32
+
+const (
+	// Strict refuses a connection if nothing is decided about it.
+	Strict Manner = 1 << iota
+	// Multipath makes sockets of TCP into sockets of Multipath TCP; see [Table.LoadMultipath].
+	Multipath
 )
 
 // maxErrno is above all errors that a call may fail with (MAX_ERRNO of linux/err.h).

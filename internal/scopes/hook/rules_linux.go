@@ -51,8 +51,8 @@ type VariantFits struct {
 	Variant Variant
 }
 
-func (r *Rules) flags() uint32 {
-	var flags uint32
+func (r *Rules) flags() Manner {
+	var flags Manner
 	if r == nil {
 		return 0
 	}

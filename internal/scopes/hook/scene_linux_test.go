@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
 	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -58,9 +60,26 @@ func dialAll() {
 // held are the connections that stay.
 var held []net.Conn
 
+// protocolOf makes a socket, and returns its protocol as the kernel tells it.
+func protocolOf(kind string) (string, error) {
+	is := map[string][3]int{
+		"tcp4": {unix.AF_INET, unix.SOCK_STREAM}, "tcp4-named": {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP}, "tcp6": {unix.AF_INET6, unix.SOCK_STREAM},
+		"udp4": {unix.AF_INET, unix.SOCK_DGRAM}, "unix": {unix.AF_UNIX, unix.SOCK_STREAM},
+	}[kind]
+	fd, err := unix.Socket(is[0], is[1]|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, is[2])
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing is written
+	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return fmt.Sprint(p), err
+}
+
 func dial(how, to string) (string, error) {
 	var d net.Dialer
 	switch how {
+	case "protocol": // of a socket that is not connected
+		return protocolOf(to)
 	case "stay": // and send
 		c, err := net.Dial("tcp", to)
 		if err != nil {
@@ -235,7 +254,7 @@ func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) 
 		t.Fatal(err)
 	}
 	m := Member{Class: scope}
-	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, strict, nil)); err != nil {
+	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, map[bool]Manner{true: Strict}[strict], nil)); err != nil {
 		t.Fatal(err)
 	}
 }

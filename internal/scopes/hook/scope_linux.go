@@ -110,12 +110,12 @@ func (w *writer) scope() {
 func (w *writer) variant() {
 	w.add(
 		asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word),
-		asm.And.Imm(asm.R1, flagRules),
+		asm.And.Imm(asm.R1, int32(flagRules)),
 		asm.JEq.Imm(asm.R1, 0, "varied"),
 		asm.Mov.Imm(answer, -1),
 	)
-	check := func(flag int32, label string) {
-		w.add(asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word), asm.And.Imm(asm.R1, flag), asm.JEq.Imm(asm.R1, 0, label))
+	check := func(flag Manner, label string) {
+		w.add(asm.LoadMem(asm.R1, asm.RFP, atMemFlag, asm.Word), asm.And.Imm(asm.R1, int32(flag)), asm.JEq.Imm(asm.R1, 0, label))
 	}
 	setScope := func(at int16) {
 		w.add(asm.LoadMem(asm.R1, asm.RFP, atKey+keyScope, asm.Word), asm.StoreMem(asm.RFP, atRule+at, asm.R1, asm.Word))

@@ -61,7 +61,7 @@ func shed(group string) error {
 	}
 	m := Member{Class: 1}
 	use := func() error {
-		return errors.Join(t.Hold(time.Minute), t.SetGroup(1, 1, m.Form()), t.SetMember(m, 1, false, nil), t.SetUsual(Usual{Scope: 1, Protocol: TCP}, Answer{Kind: Leave}))
+		return errors.Join(t.Hold(time.Minute), t.SetGroup(1, 1, m.Form()), t.SetMember(m, 1, 0, nil), t.SetUsual(Usual{Scope: 1, Protocol: TCP}, Answer{Kind: Leave}))
 	}
 	if err := errors.Join(use(), t.Flows(func(*Flow) {}), a.Detach(), t.Reset()); err != nil {
 		return err

@@ -190,7 +190,8 @@ func (t *Table) Close() {
 	}
 }
 
-// Hold declares that the maps are right for the duration d from now on.
+// Hold declares that the maps are right for the duration d from now on. It also looks whether the
+// host permits Multipath TCP (net.mptcp.enabled).
 func (t *Table) Hold(d time.Duration) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -202,6 +203,9 @@ func (t *Table) Hold(d time.Duration) error {
 	binary.NativeEndian.PutUint32(b[settingsSelf:], uint32(os.Getpid()))
 	binary.NativeEndian.PutUint32(b[settingsLow:], t.low)
 	binary.NativeEndian.PutUint32(b[settingsHigh:], t.high)
+	if multipathEnabled() {
+		binary.NativeEndian.PutUint32(b[settingsMPTCP:], 1)
+	}
 	return put(t.maps["settings"], make([]byte, 4), b)
 }
 
@@ -228,10 +232,10 @@ func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
 }
 
 // SetWholeGroup declares that all processes of a control group belong to a scope, which is not 0.
-// This is faster than a class with one member. strict and rules are as for SetMember.
-func (t *Table) SetWholeGroup(id uint64, scope uint32, strict bool, rules *Rules) error {
+// This is faster than a class with one member. how and rules are as for SetMember.
+func (t *Table) SetWholeGroup(id uint64, scope uint32, how Manner, rules *Rules) error {
 	b := make([]byte, groupSize)
-	encodeScope(b[groupWhole:], scope, strict, rules)
+	encodeScope(b[groupWhole:], scope, how, rules)
 	return put(t.maps["groups"], groupKey(id), b)
 }
 
@@ -282,27 +286,22 @@ func (m *Member) encode() ([]byte, error) {
 	return b, nil
 }
 
-// SetMember sets the scope to which a member belongs, or 0 for none. In a strict scope, a
-// connection is refused if nothing is decided about it. rules are those of the scope, as SetRules
-// has been told of them. nil: it has none.
-func (t *Table) SetMember(m Member, scope uint32, strict bool, rules *Rules) error {
+// SetMember sets the scope to which a member belongs, or 0 for none. rules are those of the scope, as
+// SetRules has been told of them. nil: it has none.
+func (t *Table) SetMember(m Member, scope uint32, how Manner, rules *Rules) error {
 	k, err := m.encode()
 	if err != nil {
 		return err
 	}
 	b := make([]byte, memberValueSize)
-	encodeScope(b, scope, strict, rules)
+	encodeScope(b, scope, how, rules)
 	return put(t.maps["members"], k, b)
 }
 
 // encodeScope writes a value of map "members".
-func encodeScope(b []byte, scope uint32, strict bool, rules *Rules) {
+func encodeScope(b []byte, scope uint32, how Manner, rules *Rules) {
 	binary.NativeEndian.PutUint32(b[memberScope:], scope)
-	flags := rules.flags()
-	if strict {
-		flags |= flagStrict
-	}
-	binary.NativeEndian.PutUint32(b[memberFlags:], flags)
+	binary.NativeEndian.PutUint32(b[memberFlags:], uint32(how|rules.flags()))
 	binary.NativeEndian.PutUint64(b[memberOthers:], uint64(rules.others()))
 }
 

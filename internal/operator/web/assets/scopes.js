@@ -51,6 +51,7 @@ export function drawScopes(m) {
   else state.push("Nothing is attached to the kernel, so that nothing is placed.");
   if (m.measured) state.push("The kernel reports how TCP connections there fare.");
   if (m.missing_hooks?.length > 0) state.push(`The kernel lacks ${m.missing_hooks.map(visible).join(", ")}: datagrams of sockets that are not connected are not placed.`);
+  if (m.mptcp_error) state.push(`Scopes with “mptcp” use TCP: ${visible(m.mptcp_error)}.`);
   if (m.scopes.some((s) => s.failed > 0)) state.push("Not bound are those left or refused because their socket could not be bound to the network that was chosen; the decisions say why.");
   if (m.unseen > 0) state.push(`${plural(m.unseen, "connection")} came too fast to be among the decisions.`);
   replace("scopes-list",
