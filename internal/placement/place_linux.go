@@ -158,8 +158,8 @@ func furnish() {
 // receiving are the receivers of a listener. One waits for the next call: the kernel would
 // wake all that wait. The receiver that has got a call handles it by itself if the manager
 // need not be asked, which takes less time than to wake another thread. Another receiver
-// waits for the next call meanwhile if the first one has to wait for something, and as long
-// as there are more calls than one can handle.
+// waits for the next call meanwhile if the first one has to wait for something while calls
+// queue up, if it has to wait long, and as long as there are more calls than one can handle.
 type receiving struct {
 	l     *notify.Listener
 	start func() // starts one more
@@ -198,9 +198,9 @@ const (
 	// maxCrowd is how many calls without a pause make one more receiver wait for calls.
 	maxCrowd = 32
 	// stuckAfter is how long a call may take before another receiver waits for the next one,
-	// although nobody has said that it has to. For instance, a program's memory may be a file
-	// of a slow server's.
-	stuckAfter = 20 * time.Millisecond
+	// whatever it is. For instance, the manager may be slow, or a program's memory a file of a
+	// slow server's.
+	stuckAfter = 5 * time.Millisecond
 )
 
 // run handles calls, one after the other.
@@ -263,11 +263,13 @@ func (r *receiving) addLocked() {
 }
 
 // blocks is called by a receiver that is about to wait for something else than a call. If
-// nobody waits for the next one, it starts another receiver.
+// nobody waits for the next one, it starts another receiver, provided that calls have come
+// before somebody waited for them. Otherwise look does if the wait is long: where one thread
+// calls after the other, nobody needs another receiver.
 func (r *receiving) blocks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting == 0 {
+	if r.waiting == 0 && r.crowd > 0 {
 		r.addLocked()
 	}
 }

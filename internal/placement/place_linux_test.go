@@ -10,7 +10,7 @@ import (
 )
 
 // While one receiver handles a call, another one waits for the next only if handling has to
-// wait for something. As many calls as there are receivers are handled at once. When they
+// wait for something, and calls queue up. As many calls as there are receivers are handled at once. When they
 // are over, one receiver is left.
 func TestReceivers(t *testing.T) { synctest.Test(t, testReceivers) }
 
@@ -29,7 +29,7 @@ func testReceivers(t *testing.T) {
 		if r.waiting != 1 {
 			t.Fatalf("%d wait for a call while %d are handled", r.waiting, n)
 		}
-		r.busy(time.Now(), false)
+		r.busy(time.Now(), true)
 		r.blocks()
 		r.blocks() // once more, by the same one
 	}
@@ -104,6 +104,13 @@ func TestReceiverThatIsStuck(t *testing.T) {
 			r.enough()
 		}
 		check("quick calls", 0)
+		for range 1000 { // for two seconds, each with a question to a manager
+			r.busy(time.Now(), false)
+			r.blocks()
+			time.Sleep(2 * time.Millisecond)
+			r.enough()
+		}
+		check("questions of one thread", 0)
 		r.busy(time.Now(), false)
 		time.Sleep(3 * stuckAfter)
 		check("a slow call", 1)
@@ -131,7 +138,7 @@ func TestAsking(t *testing.T) {
 		t.Run(name, inBubble(func(t *testing.T) {
 			r, started := newReceiving(nil), 0
 			r.start = func() { started++ }
-			r.busy(time.Now(), false)
+			r.busy(time.Now(), true)
 			ctx := client.WithOrigin(asking{context.Background(), r}, client.Origin{PID: 1})
 			if err := ctx.Err(); err != nil || started != 0 {
 				t.Fatalf("%v, %d were started before anybody waits", err, started)
