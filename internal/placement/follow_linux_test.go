@@ -387,10 +387,9 @@ func TestLingeringCopies(t *testing.T) {
 		}
 		written = append(written, sum)
 		// Each would take the hour.
-		switch r := (&reached{p: &placer{follow: f}, socket: socket{fd: fd}}); {
-		case i%2 == 0:
-			r.close() // after a call that was looked at
-		default:
+		if i%2 == 0 {
+			(&reached{p: &placer{follow: f}, socket: socket{fd: fd}}).close() // after a call that was looked at
+		} else {
 			f.copies.close(fd)
 		}
 	}
