@@ -417,7 +417,7 @@ func (e *Engine) open() (err error) {
 		return err
 	}
 	if e.own = ""; !e.table.KnowsProcess() {
-		e.own = ownGroup()
+		e.own = hook.OwnGroup()
 	}
 	tree, table, events, stop := e.tree, e.table, e.events, e.stop
 	e.wait.Go(func() { tree.run(stop) })

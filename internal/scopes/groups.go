@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -212,19 +211,4 @@ func (e *Engine) believed(uid uint32) bool {
 	return ours(uid) || slices.ContainsFunc(e.scopes, func(s *scope) bool {
 		return len(s.Units)+len(s.Slices)+len(s.Groups) > 0 && slices.Contains(s.users, uid)
 	})
-}
-
-// ownGroup returns the path of this process's control group from the root of the tree that
-// it sees, or "" if its group is the root.
-func ownGroup() string {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/"); ok && path != "" {
-			return "/" + path
-		}
-	}
-	return ""
 }

@@ -220,3 +220,27 @@ func Mount() (string, error) {
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
+
+// OwnGroup returns the path of this process's control group from the root of the tree that
+// it sees, or "" if its group is the root.
+func OwnGroup() string {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/"); ok && path != "" {
+			return "/" + path
+		}
+	}
+	return ""
+}
+
+// ownGroupID returns the kernel's ID of the control group of this process.
+func ownGroupID() (uint64, error) {
+	mount, err := Mount()
+	if err != nil {
+		return 0, err
+	}
+	return GroupID(filepath.Join(mount, OwnGroup()))
+}

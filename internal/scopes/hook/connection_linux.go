@@ -23,8 +23,14 @@ func (w *writer) begin() {
 			asm.FnGetCurrentPidTgid.Call(), asm.RSh.Imm(asm.R0, 32),
 			asm.StoreMem(asm.RFP, atProcess, asm.R0, asm.Word),
 			asm.LoadMem(asm.R1, settings, settingsSelf, asm.Word),
+			asm.JNE.Reg(asm.R0, asm.R1, "other"),
+			// Once the daemon has ended, its number is given to others.
+			asm.FnGetCurrentCgroupId.Call(),
+			asm.LoadMem(asm.R1, settings, settingsGroup, asm.DWord),
+			asm.JEq.Imm(asm.R1, 0, "pass"),
 			asm.JEq.Reg(asm.R0, asm.R1, "pass"),
 		)
+		w.at("other")
 	}
 	w.add(
 		asm.LoadMem(asm.R1, ctx, ctxType, asm.Word),

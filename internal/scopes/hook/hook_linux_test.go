@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -63,6 +64,51 @@ func TestPort(t *testing.T) {
 	}
 	if e := s.read(t); !e.HasPort || e.Kind != Place {
 		t.Errorf("told of as %+v", e)
+	}
+}
+
+// Of the daemon's number, only the process in the daemon's control group is left alone. After the
+// daemon's end, another process may have the number.
+func TestSelf(t *testing.T) {
+	s := newScene(t, true)
+	if !s.table.KnowsProcess() {
+		t.Skip("needs a kernel that tells the process to these programs (Linux 6.10)")
+	}
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	g := s.root.Sub("one")
+	m := startMember(t, s.bed.Client, g)
+	if got, want := m.dial("tcp", web4), s.b.Client4.String(); got != want {
+		t.Fatalf("from %s, want %s", got, want)
+	}
+	pid := s.read(t).Process
+	theirs, err := GroupID(g.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		group uint64
+		want  netip.Addr
+	}{
+		"in the group":     {theirs, s.a.Client4},
+		"in another group": {theirs + 1, s.b.Client4},
+		"unknown":          {0, s.a.Client4},
+	} {
+		b, err := s.table.maps["settings"].LookupBytes(make([]byte, 4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.NativeEndian.PutUint32(b[settingsSelf:], pid)
+		binary.NativeEndian.PutUint64(b[settingsGroup:], tt.group)
+		if err := put(s.table.maps["settings"], make([]byte, 4), b); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.dial("tcp", web4); got != tt.want.String() {
+			t.Errorf("%s: from %s, want %v", name, got, tt.want)
+		}
+	}
+	if own, err := ownGroupID(); err != nil || own == 0 {
+		t.Errorf("the control group of this process is %d, %v", own, err)
 	}
 }
 

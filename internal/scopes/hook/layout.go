@@ -28,7 +28,8 @@ const (
 	settingsLow      = 20 // u32: the first port that the kernel gives out by itself
 	settingsHigh     = 24 // u32: the last such port
 	settingsMPTCP    = 28 // u32; 1: sockets of Multipath TCP can be made
-	settingsSize     = 32
+	settingsGroup    = 32 // u64: the control group of that process; 0: not known
+	settingsSize     = 40
 )
 
 // A value of map "groups", whose keys are ids of control groups.

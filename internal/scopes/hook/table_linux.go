@@ -201,6 +201,9 @@ func (t *Table) Hold(d time.Duration) error {
 	binary.NativeEndian.PutUint64(b[settingsNetns:], t.netns)
 	binary.NativeEndian.PutUint64(b[settingsDeadline:], uint64(now.Nano()+int64(d)))
 	binary.NativeEndian.PutUint32(b[settingsSelf:], uint32(os.Getpid()))
+	if id, err := ownGroupID(); err == nil {
+		binary.NativeEndian.PutUint64(b[settingsGroup:], id)
+	}
 	binary.NativeEndian.PutUint32(b[settingsLow:], t.low)
 	binary.NativeEndian.PutUint32(b[settingsHigh:], t.high)
 	if multipathEnabled() {
