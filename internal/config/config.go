@@ -16,7 +16,7 @@ import (
 const MaxSize = 256 << 10
 
 // DefaultPolicy is the policy if Auto is on and none is named.
-const DefaultPolicy = "threshold"
+const DefaultPolicy = "adaptive"
 
 // OriginalSocket is the path at which programs look that were built with the original's
 // library (doc/original/daemon.md 1).

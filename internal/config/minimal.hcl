@@ -2,5 +2,5 @@
 # settings, and those for single networks.
 auto = true
 
-policy "threshold" {
+policy "adaptive" {
 }

@@ -312,7 +312,7 @@ scope "backup" {
 # The policy decides which network a connection uses. The block has the
 # name of a policy that is compiled in, the name of a plugin in
 # policy_path, or the path of a plugin. There is at most one such block.
-# Without one, the policy is "threshold" if auto is true. If auto is
+# Without one, the policy is "adaptive" if auto is true. If auto is
 # false, mamma answers requests without a suggestion.
 policy "threshold" {
   # Each policy has its own settings. Its README lists them.

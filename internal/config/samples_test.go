@@ -87,7 +87,7 @@ func TestInit(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
-	want := "policy threshold\nwlan0 default=true\na\"{\\*${\n"
+	want := "policy adaptive\nwlan0 default=true\na\"{\\*${\n"
 	if diff := cmp.Diff(want, summary(c)); diff != "" {
 		t.Errorf("(-want +got)\n%s\n%s", diff, text)
 	}

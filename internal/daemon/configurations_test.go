@@ -126,6 +126,8 @@ func TestSubflowsThatNobodyOpens(t *testing.T) {
 		{"original", `policy "/usr/local/lib/mam-policies/policy_mptcp_simple.so" { };`, []string{told, "mamma.conf:1", `path_manager = "kernel"`, "--convert"}},
 		{"hcl", `policy "mptcp_selective" {}`, []string{told, `path_manager = "kernel"`}},
 		{"managed", "policy \"mptcp_simple\" {}\nmptcp { path_manager = \"kernel\" }", nil},
+		{"only for late ones", `policy "adaptive" {}`, nil},
+		{"the automatic one", "auto = true", nil},
 		{"another policy", `policy "sample" { };`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
