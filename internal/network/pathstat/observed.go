@@ -23,18 +23,21 @@ const (
 	// reconcile is the time between two dumps where the kernel says by itself how connections
 	// fare. Dumps tell who has the connections, and whether any connection was missed.
 	reconcile = 2 * time.Second
-	// maxMissed is how many connections are looked for once more that a dump has and that were
-	// not observed before it.
-	maxMissed = 64
+	// maxMissed is how many connections are remembered that a dump has and that are not observed.
+	// If there are more, they are read in each pass. Each takes some 120 bytes.
+	maxMissed = 4096
 )
 
 // observation is what is observed of connections.
 type observation struct {
 	flows   []Observed // of this pass
 	cookies map[uint64]bool
-	missed  []uint64 // connections of the dump under way that are not observed; maxMissed at most
-	budget  budget   // for what is done without a dump
-	covered bool     // the latest dump had no connection that is not observed
+	// missed are the connections of the latest dump that are not observed, as they were at missedAt:
+	// maxMissed at most. Most have begun before this process.
+	missed   []Observed
+	missedAt time.Duration
+	budget   budget // for what is done without a dump
+	covered  bool   // all connections of the latest dump are observed, or in missed
 	// active and before are as in state, of the passes that look at observed connections.
 	active, before activity
 }
@@ -70,7 +73,7 @@ func (s *Sampler) readConnections(now Instant) (active bool) {
 	o.covered = o.covered && observed
 	doubt = doubt || o.covered && o.stalled(st)
 	if (!o.covered || doubt || due) && s.budget.allows(soon, doubt, idle) {
-		o.beginDump(observed)
+		o.beginDump(now, observed)
 		active = s.readSockets(now)
 		o.covered = observed && !s.failed[connections] && s.coveredBy()
 		s.budget.spent(now.Up, s.threadTime()-before)
@@ -86,8 +89,8 @@ func (s *Sampler) readConnections(now Instant) (active bool) {
 }
 
 // beginDump prepares to find out whether all connections of a dump are observed.
-func (o *observation) beginDump(observed bool) {
-	if o.missed = o.missed[:0]; !observed {
+func (o *observation) beginDump(now Instant, observed bool) {
+	if o.missed, o.missedAt = o.missed[:0], now.Up; !observed {
 		return
 	}
 	if o.cookies == nil {
@@ -100,14 +103,21 @@ func (o *observation) beginDump(observed bool) {
 }
 
 // dumped notes a connection of a dump.
-func (o *observation) dumped(cookie uint64) {
-	if !o.cookies[cookie] && len(o.missed) < maxMissed {
-		o.missed = append(o.missed, cookie)
+func (o *observation) dumped(s *tcpSocket) {
+	if o.cookies[s.Cookie] || len(o.missed) == maxMissed {
+		return
 	}
+	f := Observed{
+		Local: s.Local, Remote: s.Remote, Device: s.Device, Cookie: s.Cookie, Silent: time.Duration(s.Heard) * time.Millisecond, Segments: s.Segments, Sample: s.Sample,
+	}
+	if s.Stalled {
+		f.Timeouts = stallRetransmits
+	}
+	o.missed = append(o.missed, f)
 }
 
 // coveredBy tells whether all connections of the latest dump are observed, be it since the dump
-// began.
+// began, or remembered.
 func (s *Sampler) coveredBy() bool {
 	o := &s.observed
 	if len(o.missed) == 0 {
@@ -119,17 +129,19 @@ func (s *Sampler) coveredBy() bool {
 	for i := range o.flows {
 		o.cookies[o.flows[i].Cookie] = true
 	}
-	return !slices.ContainsFunc(o.missed, func(cookie uint64) bool { return !o.cookies[cookie] })
+	// An attempt to dump that was interrupted may have left a connection here, too.
+	o.missed = slices.DeleteFunc(o.missed, func(f Observed) bool {
+		known := o.cookies[f.Cookie]
+		o.cookies[f.Cookie] = true
+		return known
+	})
+	return true
 }
 
 // stalled tells whether a connection of a managed prefix gets no answer.
 func (o *observation) stalled(st *state) bool {
-	for i := range o.flows {
-		if f := &o.flows[i]; f.Timeouts >= stallRetransmits && len(st.byAddr[f.Local]) > 0 {
-			return true
-		}
-	}
-	return false
+	waits := func(f Observed) bool { return f.Timeouts >= stallRetransmits && len(st.byAddr[f.Local]) > 0 }
+	return slices.ContainsFunc(o.flows, waits) || slices.ContainsFunc(o.missed, waits)
 }
 
 // takeObserved feeds the paths from what is observed. What else a dump tells stays as it is.
@@ -140,22 +152,10 @@ func (st *state) takeObserved(now Instant, o *observation) (active bool) {
 	}
 	o.active = activity{}
 	for i := range o.flows {
-		f := &o.flows[i]
-		paths := st.byAddr[f.Local]
-		if len(paths) == 0 {
-			continue
-		}
-		o.active.conns++
-		o.active.segments += uint64(f.Segments)
-		for _, p := range paths {
-			if len(paths) > 1 && f.Device != 0 && int(f.Device) != p.index || p.begun > 0 && f.Silent > now.Up-p.begun {
-				continue
-			}
-			p.samples = append(p.samples, f.Sample)
-			if f.Sample.RTT > 0 {
-				st.dests.add(now, keyOf(p.tag, f.Remote), f.Sample)
-			}
-		}
+		st.takeOne(now, o, &o.flows[i], 0)
+	}
+	for i := range o.missed {
+		st.takeOne(now, o, &o.missed[i], now.Up-o.missedAt)
 	}
 	for _, p := range st.paths {
 		p.estimator.Add(now, p.samples)
@@ -164,4 +164,23 @@ func (st *state) takeObserved(now Instant, o *observation) (active bool) {
 	active = o.active != o.before || st.ends > 0
 	o.before, st.ends = o.active, 0
 	return active
+}
+
+// takeOne feeds the paths from one connection, as it was some time ago.
+func (st *state) takeOne(now Instant, o *observation, f *Observed, ago time.Duration) {
+	paths := st.byAddr[f.Local]
+	if len(paths) == 0 {
+		return
+	}
+	o.active.conns++
+	o.active.segments += uint64(f.Segments)
+	for _, p := range paths {
+		if len(paths) > 1 && f.Device != 0 && int(f.Device) != p.index || p.begun > 0 && f.Silent+ago > now.Up-p.begun {
+			continue
+		}
+		p.samples = append(p.samples, f.Sample)
+		if f.Sample.RTT > 0 {
+			st.dests.add(now, keyOf(p.tag, f.Remote), f.Sample)
+		}
+	}
 }

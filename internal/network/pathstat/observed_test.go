@@ -14,9 +14,9 @@ func observedOf(c tcpSocket) Observed {
 }
 
 // Where the kernel says by itself how connections fare, their figures are those of each pass,
-// and the list of connections is read only to reconcile. It is read as often as without that if
-// a connection is not among the observed ones, while somebody follows connections, and while a
-// connection gets no answer.
+// and the list of connections is read only to reconcile, also if it has connections that are not
+// observed. It is read as often as without that if these are too many, while somebody follows
+// connections, and while a connection gets no answer.
 func TestObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var flows []Observed // guarded by the bench's lock, except that the sampler reads it in passes
@@ -74,12 +74,33 @@ func TestObserved(t *testing.T) {
 		old.Cookie = 3
 		b.kernel.sockets = append(b.kernel.sockets, old)
 		b.wait(2 * reconcile)
-		dumps("a connection that is not observed", ten, 95, 105)
-		if got := b.Snapshot().Paths[wlan].SRTTMedian; got != 20*time.Millisecond {
-			t.Errorf("it has %v", got)
+		dumps("a connection that is not observed", ten, 4, 6)
+		for range 2 * int(reconcile/DefaultInterval) { // passes with a dump, and many without
+			b.wait(DefaultInterval)
+			if got := b.Snapshot().Paths[wlan]; got.SRTTMedian != 20*time.Millisecond || got.Conns != 1 {
+				t.Fatalf("it has %+v", got)
+			}
 		}
+		rtt("the other one, which is observed", 30*time.Millisecond)
+		b.kernel.sockets[2].Stalled = true
+		b.wait(2 * reconcile)
+		dumps("it gets no answer", ten, 95, 105)
+		b.kernel.sockets[2].Stalled = false
+		dumps("it gets an answer", ten, 4, 6)
 		b.kernel.sockets = b.kernel.sockets[:2]
-		dumps("without it", ten, 4, 6)
+		b.wait(2 * reconcile)
+		if got := b.Snapshot().Paths[wlan]; got.Conns != 0 {
+			t.Errorf("when it has ended: %+v", got)
+		}
+		few := b.kernel.sockets
+		for i := range maxMissed {
+			old.Cookie = uint64(10 + i)
+			b.kernel.sockets = append(b.kernel.sockets, old)
+		}
+		b.wait(2 * reconcile)
+		dumps("more than are remembered", ten, 95, 105)
+		b.kernel.sockets = few
+		dumps("without them", ten, 4, 6)
 		w.said = nil
 		gone := first
 		b.kernel.sockets, b.kernel.ended, flows = nil, []tcpSocket{gone}, nil

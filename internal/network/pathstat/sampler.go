@@ -42,8 +42,8 @@ type Options struct {
 	// Connections of Multipath TCP are told as their subflows. It may be nil.
 	OnEnded func(Ended)
 	// Observe calls its argument for each TCP connection whose figures the kernel reports by
-	// itself, and returns false if it reports none. If all connections are among these, the
-	// kernel's list is read rarely. It is called in the sampler's goroutine. It may be nil.
+	// itself, and returns false if it reports none. If it reports some, the kernel's list is read
+	// rarely. Connections that are in the list only, up to some thousands, count as they were then. It is called in the sampler's goroutine. It may be nil.
 	Observe func(func(*Observed)) bool
 	// Memory, if set, keeps what was measured of attachments. It is called in the
 	// sampler's goroutine: it must not block.
@@ -378,7 +378,7 @@ func (s *Sampler) readSockets(now Instant) (active bool) {
 	for range 2 {
 		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) {
 			if st.add(now, sock) {
-				s.observed.dumped(sock.Cookie)
+				s.observed.dumped(sock)
 			}
 		})
 		s.report(connections, err)
