@@ -231,7 +231,7 @@ type routes struct{ *oracle.Reacher }
 // newRoutes makes routes for the networks in list, whose devices the kernel is asked
 // about.
 func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot, list []managed) routes {
-	scope := oracle.Scope{Everywhere: oracle.EverywhereOf(cfg.FarAway), Loopback: nets.Loopback(), Zone: nets.ZoneIndex}
+	scope := oracle.Scope{Everywhere: oracle.EverywhereOf(cfg.FarAway), Loopback: nets.Loopback(), Zone: nets.ZoneIndex, Turn: nets.Turn()}
 	for i := range list {
 		m := &list[i]
 		if index := m.prefix.Index; !slices.Contains(scope.Devices, index) {

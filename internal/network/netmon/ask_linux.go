@@ -1,7 +1,9 @@
 package netmon
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/network/oracle"
@@ -10,8 +12,9 @@ import (
 // inquiry fills in the ways of a state.
 type inquiry struct {
 	*source
-	state *State
-	until time.Time
+	asking oracle.Turning
+	state  *State
+	until  time.Time
 }
 
 // askWays asks the kernel which way it would send from each prefix. It returns the time
@@ -19,7 +22,8 @@ type inquiry struct {
 // is skipped, because an event follows.
 func (r *source) askWays(state *State) (time.Time, error) {
 	state.Ways, state.Barred = map[Vantage]oracle.Way{}, map[netip.Addr]oracle.Verdict{}
-	q := inquiry{source: r, state: state}
+	state.Turn = oracle.Turn{}
+	q := inquiry{source: r, asking: oracle.Turning{Kernel: r.kernel}, state: state}
 	for _, unbound := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		if _, err := q.ask(Vantage{Source: unbound}); err != nil {
 			return q.until, err
@@ -28,6 +32,13 @@ func (r *source) askWays(state *State) (time.Time, error) {
 	s := NewSnapshot(*state)
 	if err := q.devices(s); err != nil {
 		return q.until, err
+	}
+	if state.Turn = turn(state); len(state.Turn.Hops) > 0 {
+		q.asking.Turn = state.Turn
+		delete(state.Ways, Vantage{Source: netip.IPv4Unspecified()})
+		if _, err := q.ask(Vantage{Source: netip.IPv4Unspecified()}); err != nil {
+			return q.until, err
+		}
 	}
 	if len(lent(state)) > 0 {
 		s = NewSnapshot(*state) // now also with the addresses that ways by devices have named
@@ -60,7 +71,7 @@ func (q *inquiry) devices(s *Snapshot) error {
 		if !w.Shared || !w.Named.IsValid() {
 			continue
 		}
-		list, err := q.everywhere.Devices(q.kernel, unbound.Is6(), oracle.Question{}, w)
+		list, err := q.everywhere.Devices(q.asking, unbound.Is6(), oracle.Question{}, w)
 		if err != nil {
 			return err
 		}
@@ -71,6 +82,36 @@ func (q *inquiry) devices(s *Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// turn finds the default routes of IPv4 among which the kernel changes: those by several
+// interfaces that are like the one of unbound sockets. The routes themselves need not be
+// read for this.
+func turn(state *State) oracle.Turn {
+	plain := func(w *oracle.Way) bool {
+		return w.Verdict == oracle.Sent && !w.Shared && !w.Parts && w.Gateway.IsValid()
+	}
+	var list []oracle.Way // by interface
+	for v, w := range state.Ways {
+		if v.Source == netip.IPv4Unspecified() && v.Device != 0 && w.Index == v.Device && plain(&w) {
+			list = append(list, w)
+		}
+	}
+	slices.SortFunc(list, func(a, b oracle.Way) int { return cmp.Compare(a.Index, b.Index) })
+	like, found := state.Ways[Vantage{Source: netip.IPv4Unspecified()}]
+	if !found && len(list) > 0 { // the answers for several destinations may have been divided equally
+		like = slices.MinFunc(list, func(a, b oracle.Way) int { return cmp.Compare(a.Metric, b.Metric) })
+	}
+	t := oracle.Turn{Table: like.Table, Metric: like.Metric}
+	for _, w := range list {
+		if plain(&like) && w.Table == like.Table && w.Metric == like.Metric {
+			t.Hops = append(t.Hops, w.Hop)
+		}
+	}
+	if len(t.Hops) < 2 {
+		return oracle.Turn{}
+	}
+	return t
 }
 
 // prefix asks the questions whose answers judge uses, in the same order.
@@ -107,7 +148,7 @@ func (q *inquiry) ask(v Vantage) (oracle.Way, error) {
 	if !v.Source.IsUnspecified() {
 		question.Src = v.Source
 	}
-	w, err := q.everywhere.Far(q.kernel, v.Source.Is6(), question)
+	w, err := q.everywhere.Far(q.asking, v.Source.Is6(), question)
 	if err != nil {
 		return w, err
 	}

@@ -245,6 +245,60 @@ func TestRoutesAndRules(t *testing.T) {
 	})
 }
 
+// Of default routes that have one metric, the kernel takes now one and now another,
+// whatever the source. So only sockets that are bound to an interface use it for certain,
+// and no network is lost.
+func TestDefaultRoutesInTurn(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	h := b.Client.Handle()
+	all, err := netlink.ParseIPNet("0.0.0.0/0")
+	must(t, err)
+	for _, n := range b.Networks {
+		must(t, h.RouteAppend(&netlink.Route{LinkIndex: n.Index, Dst: all, Gw: n.Gateway4.AsSlice(), Table: netmon.TableMain, Priority: 1024}))
+	}
+	old, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: all, Table: netmon.TableMain}, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	must(t, err)
+	for i := range old {
+		if old[i].Priority != 1024 {
+			must(t, h.RouteDel(&old[i]))
+		}
+	}
+	for _, n := range b.Networks { // without a fresh confirmation of either, the routes take turns
+		must(t, h.NeighSet(&netlink.Neigh{LinkIndex: n.Index, IP: n.Gateway4.AsSlice(), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, State: netlink.NUD_PERMANENT}))
+	}
+	s := await(t, m, "both routes", func(s *netmon.Snapshot) bool { return len(s.Turn().Hops) == 2 })
+	if w := s.Default(false); !w.Shared || w.Metric != 1024 {
+		t.Errorf("unbound sockets: %+v; want a shared way", w)
+	}
+	for _, n := range b.Networks {
+		p := s.PrefixOn(n.Index, n.Prefix4)
+		if p == nil || p.Egress != 0 || !p.HasDefault || p.Gateway != n.Gateway4 {
+			t.Errorf("%s: %+v; want its own default route, and none for certain by its address", n.Name, p)
+		}
+	}
+	used := map[int]bool{}
+	for range 2 {
+		a, err := m.Kernel().Match(oracle.Question{Dst: netip.MustParseAddr("198.51.100.7"), Src: b.Networks[1].Client4})
+		must(t, err)
+		used[a.Index] = true
+	}
+	if len(used) != 2 {
+		t.Errorf("the kernel sends by interface %v only; want turns", used)
+	}
+	scope := oracle.Scope{Turn: s.Turn(), Devices: []int{b.Networks[0].Index, b.Networks[1].Index}}
+	for range 2 {
+		if got := oracle.NewReacher(m.Kernel(), scope).Reach(oracle.Flow{Dst: netip.MustParseAddr("198.51.100.7")}); got.Specific || len(got.Not) > 0 {
+			t.Errorf("a far destination: %+v; want all networks", got)
+		}
+	}
+
+	must(t, h.RouteDel(&netlink.Route{LinkIndex: b.Networks[0].Index, Dst: all, Gw: b.Networks[0].Gateway4.AsSlice(), Priority: 1024}))
+	await(t, m, "one route", func(s *netmon.Snapshot) bool {
+		return len(s.Turn().Hops) == 0 && s.Default(false).Index == b.Networks[1].Index
+	})
+}
+
 // awaitEpoch waits until what was learnt at an epoch is void.
 func awaitEpoch(t *testing.T, m *netmon.Monitor, epoch uint64) {
 	t.Helper()

@@ -98,6 +98,9 @@ func (s *Snapshot) Addrs() []Addr { return s.state.Addrs }
 // to neighbours. It returns none unless routes were asked for, see Options.
 func (s *Snapshot) Routes() []oracle.Route { return s.state.Routes }
 
+// Turn returns the default routes of IPv4 among which the kernel changes by itself.
+func (s *Snapshot) Turn() oracle.Turn { return s.state.Turn }
+
 // Specific tells whether a table has routes that do not lead to everywhere. It is
 // always false unless routes were asked for. Tables main and local always have some.
 func (s *Snapshot) Specific(table int, ipv6 bool) bool {
@@ -181,7 +184,7 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		maps.Equal(s.state.Barred, o.state.Barred) &&
 		maps.Equal(s.state.Gateways, o.state.Gateways) &&
 		slices.Equal(s.state.Detours, o.state.Detours) &&
-		s.state.Fallback == o.state.Fallback
+		s.state.Fallback == o.state.Fallback && s.state.Turn.Equal(&o.state.Turn)
 }
 
 // ZoneIndex reads an IPv6 zone, which is a name or an index. It returns 0 if it is

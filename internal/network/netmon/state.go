@@ -28,6 +28,9 @@ type State struct {
 	// Ways says where packets to far destinations go. A missing entry means that they
 	// go nowhere.
 	Ways map[Vantage]oracle.Way
+	// Turn are the default routes of IPv4 among which the kernel changes by itself. Only
+	// those by interfaces with a prefix are known.
+	Turn oracle.Turn
 	// Gateways maps each gateway of the Ways to its link-layer address. The address is
 	// "" if the kernel does not know it at the moment.
 	Gateways map[Gateway]string

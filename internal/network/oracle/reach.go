@@ -47,6 +47,7 @@ type Origin struct {
 // Scope is what a Reacher needs to know about the host.
 type Scope struct {
 	Everywhere Everywhere
+	Turn       Turn
 	// Loopback is the index of the loopback interface.
 	Loopback int
 	// Zone returns the index of the interface that an IPv6 zone names, 0 if there is
@@ -72,7 +73,7 @@ const oldest = time.Second
 // not know, or if its knowledge may be out of date. It is safe for concurrent use. No
 // lock is held while the kernel is asked.
 type Reacher struct {
-	kernel *Kernel
+	kernel Turning
 	scope  Scope
 	cache  *cache
 	far    [2]atomic.Pointer[farWay] // IPv4, IPv6
@@ -86,7 +87,7 @@ type farWay struct {
 
 // NewReacher makes a Reacher without remembered answers.
 func NewReacher(k *Kernel, scope Scope) *Reacher {
-	return &Reacher{kernel: k, scope: scope, cache: newCache(), start: time.Now()}
+	return &Reacher{kernel: Turning{k, scope.Turn}, scope: scope, cache: newCache(), start: time.Now()}
 }
 
 // Reach tells by which interfaces f can be carried. If the kernel cannot be asked, no
