@@ -104,7 +104,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
 	}
 	defer m.Close()
-	r, err := newRuler(o.Namespace, oracle.EverywhereOf(cfg.FarAway))
+	r, err := newRuler(o.Namespace, oracle.EverywhereOf(cfg.FarAway), m.Snapshot().Turn())
 	if err != nil {
 		return Facts{}, err
 	}
@@ -394,11 +394,26 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	} else {
 		out.Shared = nets.Default(out.Addr.Is6()).Shared
 	}
+	out.Turn = turn(p, nets)
 	out.Ruled, out.Twin, out.Lent, out.Manager = p.Ruled, p.Twin, p.Lent, o.manager(p.Index, p.Interface)
 	if p.Refused.Refused() {
 		out.Refused = p.Refused.String()
 	}
 	return out
+}
+
+// turn returns the interfaces whose default routes share the traffic with that of a prefix.
+func turn(p *netmon.Prefix, nets *netmon.Snapshot) (list []string) {
+	t := nets.Turn()
+	own := oracle.Hop{Index: p.Index, Gateway: p.Gateway}
+	if !p.HasDefault || p.Metric != t.Metric || !slices.Contains(t.Hops, own) {
+		return nil
+	}
+	for _, h := range t.Hops {
+		l, _ := nets.Link(h.Index)
+		list = append(list, l.Name)
+	}
+	return list
 }
 
 // servers returns the name servers of a prefix that can be asked from its address.

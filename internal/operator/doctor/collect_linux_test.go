@@ -237,6 +237,19 @@ func TestDefects(t *testing.T) {
 				}
 			}
 		}, []string{"warning default-route " + wwan}, true},
+		{"default routes of one metric", soundConf, func(t *testing.T, b *testbed.Bed) {
+			h := b.Client.Handle()
+			list, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: oracle.TableMain}, netlink.RT_FILTER_TABLE)
+			must(t, err)
+			for _, r := range list {
+				if r.Gw != nil {
+					must(t, h.RouteDel(&r))
+				}
+			}
+			for _, n := range b.Networks {
+				must(t, h.RouteAppend(&netlink.Route{LinkIndex: n.Index, Gw: n.Gateway4.AsSlice(), Priority: 1024}))
+			}
+		}, []string{"warning default-metric " + wwan}, true},
 		{"duplicate prefixes", soundConf, func(t *testing.T, b *testbed.Bed) {
 			h := b.Client.Handle()
 			attrs := netlink.NewLinkAttrs()

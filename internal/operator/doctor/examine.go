@@ -27,6 +27,7 @@ func Examine(f Facts) Report {
 		}
 		if p.Far && p.Refused == "" {
 			e.defaultRoute(p)
+			e.turn(p)
 			if !p.Lent {
 				e.sourceRoute(p)
 			}

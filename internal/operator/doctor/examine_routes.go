@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/socket-intents/mamma/internal/network/routing"
 )
@@ -31,6 +32,36 @@ func (e *examination) defaultRoute(p *Prefix) {
 		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if this is the way out of that network", ip(p), hop(&q), metric)},
 		Lasts:    lastDefault(&q, metric),
 	})
+}
+
+// turn reports a default route with the metric of one that the kernel lists before it.
+func (e *examination) turn(p *Prefix) {
+	if len(p.Turn) == 0 || p.Turn[0] == p.ID.Interface {
+		e.report.Passed++
+		return
+	}
+	f := Finding{
+		Severity: Warning, Check: "default-metric", Subject: subject(p),
+		Text: "another network's default route has the same metric. The kernel takes such routes in turn: by what it knows of the gateways, or each one for the next connection, and even " +
+			"for the next datagram. So the traffic of programs that do not ask mamma changes between the networks",
+		Evidence: oneMetric(p),
+		Copes:    "programs that ask mamma are not affected, as their sockets are bound to the interface or led by a rule",
+	}
+	if metric, ok := e.lastMetric(p.Addr.Is6()); ok {
+		route := fmt.Sprintf("%s route %%s default %s metric %%d", ip(p), hop(p))
+		f.Fix = []string{inTurn([]step{
+			{do: fmt.Sprintf(route, "append", metric), undo: fmt.Sprintf(route, "del", metric)},
+			{do: fmt.Sprintf(route, "del", p.Metric)},
+		})}
+		f.Lasts = lastMetricOf(p, metric)
+	} else {
+		f.Fix = []string{ip(p) + " route    # shows the routes; give each default route a metric of its own"}
+	}
+	e.add(true, f)
+}
+
+func oneMetric(p *Prefix) string {
+	return fmt.Sprintf("the default routes by %s have the metric %d", strings.Join(p.Turn, ", "), p.Metric)
 }
 
 // lastMetric returns a metric for a further default route in table main. It is larger than
@@ -122,6 +153,9 @@ func (e *examination) sourceRoute(p *Prefix) {
 	}
 	if p.Shared {
 		evidence = fmt.Sprintf("the route to %s from %s has next hops on several interfaces", p.FarAway, p.Addr)
+	}
+	if p.Shared && len(p.Turn) > 0 {
+		evidence = oneMetric(p)
 	}
 	var fix []string
 	copes, lasts := "", ""

@@ -292,7 +292,7 @@ func TestWrite(t *testing.T) {
          to make it last: let whatever switches wwan0 on run this command, or a unit of systemd (no program is known that configures the interface)
          or
            routing = "manage"    # in the configuration; mamma then makes such rules
-ok       16 checks passed
+ok       18 checks passed
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

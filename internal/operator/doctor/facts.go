@@ -141,6 +141,9 @@ type Prefix struct {
 	// Shared tells that there is no Egress because the kernel spreads connections to far
 	// destinations over several interfaces (ECMP).
 	Shared bool
+	// Turn are the interfaces of all default routes that have the metric of this prefix's
+	// one, and among which the kernel changes by itself (oracle.Turn).
+	Turn []string
 	// Ruled tells that a rule by source leads to Egress, and not merely the preferred
 	// route.
 	Ruled bool

@@ -74,6 +74,7 @@ func everything(name string) []Facts {
 			f.Scopes = &Scopes{Known: true, Attached: true, Error: name, Missing: []string{name}, Unkept: true, Unmatched: []string{name}, Failed: map[string]uint64{name: 1}}
 			f.Resets, f.NeverProbes, f.MayRoute = []Block{{Name: name, At: name}}, true, false
 		}),
+		named(func(f *Facts) { f.Prefixes[1].Turn = []string{"1" + name, name} }),
 		named(func(f *Facts) { f.Prefixes = nil }),
 	}
 }

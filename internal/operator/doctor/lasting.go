@@ -77,6 +77,18 @@ func lastDefault(p *Prefix, metric int) string {
 	return unmanaged(p.ID.Interface)
 }
 
+// lastMetricOf says how the default route of a prefix gets its metric each time.
+func lastMetricOf(p *Prefix, metric int) string {
+	switch p.Manager.Kind {
+	case Networkd:
+		return networkd(p, fmt.Sprintf("[DHCPv4]\nRouteMetric=%d\n", metric))
+	case NetworkManager:
+		return nmcli(p, []string{nmFamily(p) + ".route-metric", fmt.Sprint(metric)})
+	case Ifupdown, NoManager:
+	}
+	return "give the route this metric where it is made, such as in /etc/network/interfaces"
+}
+
 func unmanaged(iface string) string {
 	return "let whatever switches " + iface + " on run this command, or a unit of systemd (no program is known that configures the interface)"
 }

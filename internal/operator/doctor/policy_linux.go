@@ -17,12 +17,12 @@ const priorityMain = 32766
 
 // ruler looks at the policy rules of a host, and asks the kernel about their effect.
 type ruler struct {
-	kernel     *oracle.Kernel
+	kernel     oracle.Turning
 	everywhere oracle.Everywhere
 	rules      []oracle.Rule // of both families, by priority
 }
 
-func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
+func newRuler(namespace int, e oracle.Everywhere, turn oracle.Turn) (*ruler, error) {
 	k, err := oracle.Open(namespace)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
 		}
 	}
 	slices.SortStableFunc(rules, func(a, b oracle.Rule) int { return a.Priority - b.Priority })
-	return &ruler{kernel: k, everywhere: e, rules: rules}, nil
+	return &ruler{kernel: oracle.Turning{Kernel: k, Turn: turn}, everywhere: e, rules: rules}, nil
 }
 
 func (r *ruler) close() { r.kernel.Close() }
