@@ -50,10 +50,10 @@ what is opened next avoids the silent one, and the connection goes there. A prog
 that waits in connect, poll, select or epoll_wait does not notice: it is stopped for
 some milliseconds, as after ^Z and fg. Otherwise it waits as long as it would without
 mammactl: with a time limit for sending (SO_SNDTIMEO), with Multipath TCP, with TCP
-Fast Open, with more than 256 threads, with one of them in a call that fails when it is
-interrupted (signal(7)), under a debugger, and, without the right to bind to another
-device (CAP_NET_RAW), wherever mamma binds sockets to devices, which it does not with
-routing = "manage". "mammactl doctor" says whether programs can be stopped here.
+Fast Open, with a socket that another process has, too (fork(2)), with more than 256
+threads, with one of them in a call that fails when it is interrupted (signal(7)), under
+a debugger, and, without the right to bind to another device (CAP_NET_RAW), wherever
+mamma binds sockets to devices, which it does not with routing = "manage". "mammactl doctor" says whether programs can be stopped here.
 
 A socket stays on the network where it is connected, also when that one dies or a
 better one appears: the other end knows a connection, or a datagram socket, by the

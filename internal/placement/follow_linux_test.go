@@ -445,3 +445,48 @@ func TestWaiterIsOfThisRun(t *testing.T) {
 		}
 	}
 }
+
+// A socket that a child has got is shared, until the child has ended. Others are not.
+func TestSharedSocket(t *testing.T) {
+	sleeper, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("needs cat(1)")
+	}
+	var fds [2]int
+	for i := range fds {
+		if fds[i], err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fds[i]) })
+	}
+	handed, err := unix.FcntlInt(uintptr(fds[0]), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(handed), "handed")
+	cmd := exec.Command(sleeper)
+	cmd.ExtraFiles = []*os.File{f}
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	check := func(when string, w waiter, fd int, want bool) {
+		t.Helper()
+		if got, err := w.shared(fd); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", when, got, err, want)
+		}
+	}
+	parent := waiter{pid: 1} // neither this process nor the child
+	check("a child has it", parent, fds[0], true)
+	check("nobody else has it", parent, fds[1], false)
+	check("only the child itself has it", waiter{pid: cmd.Process.Pid}, fds[0], false)
+	_ = end.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	check("the child has ended", parent, fds[0], false)
+}

@@ -23,7 +23,7 @@ import (
 // is to watch goes on to be watched. A program that looks at the socket between the steps
 // would see a failure. So the threads that might look are stopped meanwhile, by
 // ptrace(2), which no other process notices: the thread that is blocked in connect(2),
-// or else all threads of the process. That interrupts their system calls, as a stop and
+// or else all threads of the process. A socket that another process has, too, is not moved. That interrupts their system calls, as a stop and
 // SIGCONT do. The kernel then begins most calls again. epoll_wait(2) ends with EINTR, which
 // programs that use it have to expect. Where another call would end so (signal(7)),
 // nothing is stopped.
@@ -43,6 +43,7 @@ var (
 	errTimed    = errors.New("the socket has a time limit for sending (SO_SNDTIMEO), by which connect would fail if it was interrupted")
 	errFastOpen = errors.New("the socket carries data in its SYN (TCP_FASTOPEN_CONNECT)")
 	errGone     = errors.New("the program has given the connection up")
+	errShared   = errors.New("another process has the same socket, and might look at it")
 	errSignal   = errors.New("a signal has come to the program at the same moment")
 	errOutside  = errors.New("the program is not in connect any more")
 )
@@ -91,6 +92,52 @@ func (w waiter) has(cookie uint64) bool {
 		}
 	}
 	return false
+}
+
+// shared tells whether another process of the run has the socket, as after fork(2). own is this
+// process's descriptor of it. Of processes into which this one may not look, it is not known;
+// they count as having none.
+func (w waiter) shared(own int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(own, &st); err != nil {
+		return false, os.NewSyscallError("fstat", err)
+	}
+	d, err := os.Open("/proc")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = d.Close() }()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return false, err
+	}
+	link := "socket:[" + strconv.FormatUint(st.Ino, 10) + "]"
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == w.pid || pid == os.Getpid() || !descends(pid, os.Getpid()) {
+			continue
+		}
+		if holds(pid, link) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// holds tells whether a process has a descriptor of a file, which is named as in
+// proc_pid_fd(5).
+func holds(pid int, link string) bool {
+	folder := "/proc/" + strconv.Itoa(pid) + "/fd"
+	d, err := os.Open(folder)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = d.Close() }()
+	names, _ := d.Readdirnames(-1) // an error means that it has ended
+	return slices.ContainsFunc(names, func(fd string) bool {
+		to, err := os.Readlink(folder + "/" + fd)
+		return err == nil && to == link
+	})
 }
 
 // cookie returns the cookie of a socket of the thread.

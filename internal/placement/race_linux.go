@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,6 +158,10 @@ func (f *follower) move(a *attempt, own int, e client.Endpoint) {
 		err = a.theirs.stopped(f.tracer, own, func(again bool) error {
 			if !a.theirs.has(a.cookie) {
 				return errGone
+			}
+			// It is asked while the thread, or all, are stopped: who has forked before is seen.
+			if shared, err := a.theirs.shared(own); err != nil || shared {
+				return cmp.Or(err, errShared)
 			}
 			return f.instead(a, e, func() error { return a.relocate(own, e, again) })
 		})
