@@ -13,6 +13,7 @@
 //	down.go         tells the kernel at once which networks are down in that basis
 //	answers.go      asks the policy about each scope's usual connection, and about
 //	                destinations that were seen
+//	budget.go       bounds the time that goes into asking again
 //	events.go       remembers what the kernel has placed as decisions, and then asks about
 //	                the destination
 //	measured.go     hands on what the kernel measures of connections, of scopes or not
