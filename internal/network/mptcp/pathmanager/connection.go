@@ -24,6 +24,7 @@ type connection struct {
 	ids           map[netip.Addr]uint8 // IDs of local addresses; the first one has 0
 	failed        map[path]failure
 	carried       carried
+	unreported    bool            // it waits for a report that tells by which decision it was opened
 	late          bool            // the policy has found it late
 	progress      policy.Progress // when it did so last
 }

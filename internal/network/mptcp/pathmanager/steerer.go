@@ -196,6 +196,10 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 	if c.decision == nil {
 		c.decision = s.decisionOn(c, now)
 	}
+	if c.unreported = s.awaits(c, now); c.unreported {
+		s.dropLost(c, up)
+		return 0
+	}
 	chosen, err := s.policy.ChooseSubflows(c.question(), now)
 	if err != nil {
 		s.log.Warn("MPTCP connection gets no further subflows", "token", c.token, "err", err)

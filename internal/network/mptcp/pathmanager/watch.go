@@ -9,6 +9,9 @@ import (
 const (
 	// watchEvery is how often connections are looked at that may be late.
 	watchEvery = 250 * time.Millisecond
+	// reportWait is how long the report about a new connection may take. Clients report at
+	// once.
+	reportWait = 200 * time.Millisecond
 	// maxWatched bounds the connections that are looked at each time. Each takes the kernel
 	// some ten microseconds. If there are more, each is looked at less often.
 	maxWatched = 256
@@ -53,6 +56,12 @@ func (c *carried) look(sent, received uint64, now time.Time) policy.Progress {
 	}
 }
 
+// awaits tells whether c is so young that the report of its client may come yet. Before, a
+// policy that keeps networks back would not know that it has to. watch asks again.
+func (s *steerer) awaits(c *connection, now time.Time) bool {
+	return c.decision == nil && c.carried.first && now.Sub(c.carried.begun) < reportWait && s.watches()
+}
+
 // watches tells whether there is anything to watch.
 func (s *steerer) watches() bool {
 	r := s.policy.View().Runner
@@ -69,6 +78,10 @@ func (s *steerer) watch(now time.Time) (wait time.Duration) {
 		}
 		if left--; left < 0 {
 			break
+		}
+		if c.unreported {
+			wait = sooner(wait, s.sync(c, now))
+			continue
 		}
 		sent, received, err := s.hosts.Carried(token)
 		if err != nil {

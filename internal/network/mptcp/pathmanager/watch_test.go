@@ -80,7 +80,11 @@ func TestWatch(t *testing.T) {
 		t.Error("nothing is to be watched")
 	}
 	s.handle(created, start)
+	// Its client's report may come yet, so the policy does not know the request.
 	s.handle(established, start)
+	s.watch(start.Add(reportWait - 1))
+	k.check(t)
+	s.watch(start.Add(reportWait))
 	k.check(t, "create 1: 1 10.3.0.2 -> 192.0.2.1:80 backup")
 	joined := joinedEth
 	joined.Backup = true
