@@ -297,6 +297,7 @@ func TestMisplaced(t *testing.T) {
 		"--intents-for=443=category=query": "--intents-for",
 		"-- --intents x":                   "",
 		"--json x":                         "",
+		"run --intents category=query URL": "",
 	} {
 		if got := misplaced(strings.Fields(args)); got != want {
 			t.Errorf("%q: %q, want %q", args, got, want)

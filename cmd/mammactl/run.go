@@ -99,7 +99,7 @@ func misplaced(args []string) string {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(arg, "=")
 		switch name {
-		case "--":
+		case "--", "run": // a run inside has the same flags
 			return ""
 		case "--intents", "--intents-for", "--allow-io-uring", "--no-messages":
 			return name
