@@ -342,7 +342,7 @@ func TestRequiredOfOrphansInside(t *testing.T) {
 	}{
 		{"of the inner run", inner + orphan, true},
 		{"of a program in the inner run", inner + "sh -c '" + orphan + "; exit'", true},
-		{"of an inner run in the inner run", inner + bin + "/mammactl run -- " + orphan, true},
+		{"of an inner run in the inner run", inner + bin + "/mammactl run --intents category=bulktransfer -- " + orphan, true},
 		{"of the outer run", orphan, false},
 		{"of the outer run, after an inner run", inner + "true; " + orphan, false},
 		{"of a program in the outer run, after an inner run", inner + "true; sh -c '" + orphan + "; exit'", false},

@@ -106,11 +106,13 @@ func orphan(to string, rest []string) error {
 	if os.Getenv(name) != "" {
 		ended := make(chan os.Signal, 1)
 		signal.Notify(ended, unix.SIGUSR1)
+		parent := os.Getppid()
 		_ = os.NewFile(3, "ready").Close()
-		<-ended // by then the process has another parent
+		for os.Getppid() == parent {
+			<-ended // comes as well when only the thread that is the parent has ended
+		}
 		return run(rest[0], netip.MustParseAddrPort(to), rest[1:])
 	}
-	runtime.LockOSThread() // the signal is sent when this thread ends
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
 	cmd.Env = append(os.Environ(), name+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGUSR1}
