@@ -50,7 +50,6 @@ type Batch struct {
 type multiple struct {
 	unix.Msghdr
 	n uint32
-	_ [4]byte
 }
 
 // NewBatch opens a Batch.
