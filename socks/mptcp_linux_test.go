@@ -106,7 +106,7 @@ func TestUnacknowledgedWithoutFirstSubflow(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	if err := d.Able(); errors.Is(err, sockdiag.ErrRights) || errors.Is(err, sockdiag.ErrUnsupported) {
-		t.Skipf("needs to find the connections of a socket (CAP_NET_ADMIN, CONFIG_MPTCP): %v", err)
+		t.Skipf("needs to end connections (CAP_NET_ADMIN, CONFIG_INET_DIAG_DESTROY): %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
