@@ -184,7 +184,8 @@ mptcp {
   # policy decides for all connections at once. It cannot veto the
   # subflows of a single connection.
   # "userspace": mamma opens them, as the policy decides for each
-  # connection. While mamma runs, the kernel's own path manager
+  # connection, and as some, such as "adaptive", decide again about one
+  # that is late. While mamma runs, the kernel's own path manager
   # (net.mptcp.path_manager) is off for new connections.
   # "off": mamma does nothing about subflows.
   # "kernel" and "userspace" need CAP_NET_ADMIN; "userspace" also needs
@@ -238,8 +239,7 @@ scopes {
 # those to destinations on the link. Connections to a destination that
 # has a route other than a default route are left alone until mamma has
 # decided about that destination, or refused if the scope has require or
-# prohibit. A scope does not turn TCP into Multipath TCP: "mammactl run
-# --mptcp" does, for the program that it starts.
+# prohibit.
 scope "backup" {
   # The systemd unit or units to which the processes belong: names, or
   # patterns with *, ? and [...] as in path.Match of Go. Slices and
@@ -279,6 +279,16 @@ scope "backup" {
   # no other network is left. Default: false. If avoid_metered at the
   # top level of the file is true, that holds for scopes, too.
   avoid_metered = true
+  # Whether TCP sockets of these programs are made for Multipath TCP, so
+  # that connections can use several networks if the peer takes part.
+  # This needs Linux 6.6, with type information (BTF) and tracing
+  # programs that may change results. Some kernels forbid those. Then the
+  # sockets stay as they are, and "mammactl scopes" says why. Sockets
+  # that exist already do not change. While net.mptcp.enabled is 0,
+  # sockets stay as they are, too. A change of that counts a second
+  # later if mamma runs; if not, socket(2) fails there until it does, or
+  # for ten minutes. Default: false.
+  mptcp = true
   # Which networks the connections use. "require": these and no others.
   # "prefer": these if possible. "avoid": others if possible.
   # "prohibit": never these. Each setting is a text or a list of texts:

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,8 +44,13 @@ func TestReferenceComplete(t *testing.T) {
 	for name := range h.networkSettings(&Block{}) {
 		names = append(names, name)
 	}
+	_, scope, _ := strings.Cut(Reference, "\nscope \"")
+	scope, _, _ = strings.Cut(scope, "\n}\n")
 	for name := range h.scopeSettings(&Scope{}) {
 		names = append(names, name)
+		if !strings.Contains(scope, "\n  "+name+" ") { // elsewhere, another block may have the name
+			t.Errorf("scope of the reference file lacks %s", name)
+		}
 	}
 	for name := range h.ruleSettings(&Rule{}) {
 		names = append(names, name)

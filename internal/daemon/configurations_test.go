@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/policies"
 )
@@ -95,6 +97,9 @@ func TestShippedConfigurations(t *testing.T) {
 		if all[want] == "" {
 			t.Errorf("%s was not found", want)
 		}
+	}
+	if diff := cmp.Diff(strings.TrimSpace(config.Reference), strings.TrimSpace(all["doc/man/mamma.conf.5: "+firstLine(config.Reference)])); diff != "" {
+		t.Errorf("the manual page explains the settings in other words than reference.hcl (-reference +page)\n%s", diff)
 	}
 	for where, text := range all {
 		t.Run(where, func(t *testing.T) {
