@@ -374,10 +374,10 @@ prefix "192.0.2.0/24" {
   # have heard from their peer since then, until they are silent for 30
   # seconds, those to this host, those to neighbours while the link
   # works, and those of Multipath TCP. What programs report counts only
-  # if mamma's probes or the kernel say the same. Some programs, curl and
-  # Chromium among them, send a POST again by themselves if its connection
-  # ends before the answer, so the server may get it twice. "reset" needs
-  # CAP_NET_ADMIN. Default: "keep".
+  # if mamma's probes or the kernel say the same. Some programs, curl
+  # and Chromium among them, send a POST again by themselves if its
+  # connection ends before the answer, so the server may get it twice.
+  # "reset" needs CAP_NET_ADMIN. Default: "keep".
   on_down = "keep"
   # Whether mamma asks the name servers that systemd has for the
   # interface, if this block names none. Default: true; in files of the
