@@ -342,8 +342,8 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 			}
 		})
 	}()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	due := newAlarm()
+	defer due.stop()
 	watching := time.NewTimer(time.Hour)
 	defer watching.Stop()
 	var watched bool // watching runs
@@ -379,11 +379,10 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 			}
 		case port := <-m.reported:
 			again = m.steerer.reported(port, time.Now())
-		case <-timer.C:
+		case <-due.C:
+			due.fired()
 			again = m.steerer.syncAll(time.Now())
 		}
-		if again > 0 {
-			timer.Reset(again)
-		}
+		due.set(again)
 	}
 }
