@@ -77,11 +77,13 @@ func lastDefault(p *Prefix, metric int) string {
 	return unmanaged(p.ID.Interface)
 }
 
-// lastMetricOf says how the default route of a prefix gets its metric each time.
+// lastMetricOf says how the default route of a prefix gets its metric each time. A route that
+// a file of systemd-networkd names has its metric there, which a drop-in file cannot change.
 func lastMetricOf(p *Prefix, metric int) string {
 	switch p.Manager.Kind {
 	case Networkd:
-		return networkd(p, fmt.Sprintf("[DHCPv4]\nRouteMetric=%d\n", metric))
+		return networkd(p, fmt.Sprintf("[DHCPv4]\nRouteMetric=%d\n", metric)) +
+			fmt.Sprintf("or, if a section [Route] names the route, Metric=%d in that section\n", metric)
 	case NetworkManager:
 		return nmcli(p, []string{nmFamily(p) + ".route-metric", fmt.Sprint(metric)})
 	case Ifupdown, NoManager:

@@ -98,6 +98,29 @@ down ip route del 10.64.0.0/10 dev wwan0 table 101 || true
 	}
 }
 
+// A default route gets a metric of its own where it is made.
+func TestLastingMetric(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		manager Manager
+		want    string
+	}{
+		{"systemd-networkd", Manager{Networkd, "10-lte.network"}, "in /etc/systemd/network/10-lte.network.d/mamma.conf, then networkctl reload:\n" +
+			"[DHCPv4]\nRouteMetric=1124\nor, if a section [Route] names the route, Metric=1124 in that section\n"},
+		{"NetworkManager", Manager{NetworkManager, "0b9c"}, "nmcli connection modify 0b9c ipv4.route-metric 1124"},
+		{"ifupdown", Manager{Kind: Ifupdown}, "give the route this metric where it is made, such as in /etc/network/interfaces"},
+		{"nobody", Manager{}, "give the route this metric where it is made, such as in /etc/network/interfaces"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := lte()
+			p.Manager = tt.manager
+			if diff := cmp.Diff(tt.want, lastMetricOf(&p, 1124)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 // A lasting parameter is written with the value that is set, into a file that sysctl(8)
 // accepts.
 func TestLastingParameterIsRead(t *testing.T) {

@@ -246,6 +246,7 @@ func TestLastingByNetworkManager(t *testing.T) {
 			"=priority 32765 from 10.64.3.9 suppress_prefixlength 12 table 254\n", "=priority 32765 from 10.64.3.9 table 101\n",
 		}},
 		{"a default route", lastDefault(&p, 300), []string{"route1=0.0.0.0/0,10.64.0.1,300\n"}},
+		{"a metric", lastMetricOf(&p, 1124), []string{"route-metric=1124\n"}},
 		{"an interface that is switched on", lastUp("wwan0", p.Manager), []string{"id=lte\n"}},
 	} {
 		words, ok := strings.CutPrefix(tt.lasts, "nmcli connection modify 0b9c ")
