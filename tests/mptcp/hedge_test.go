@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -103,14 +102,13 @@ func (s *stageFor) came(network string, from *server) (n int) {
 // byOwnSocket downloads as a program that asks the daemon, and makes its socket of Multipath
 // TCP itself.
 func byOwnSocket(o order) (r received, err error) {
-	intents, err := intent.Parse(o.Intents)
+	dialer, err := o.dialer()
 	if err != nil {
 		return r, err
 	}
+	defer dialer.Daemon.Close() //nolint:errcheck // nothing is lost
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	dialer := client.Dialer{Intents: intents, Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: patience}}
-	defer dialer.Daemon.Close() //nolint:errcheck // nothing is lost
 	dec, err := dialer.Decide(ctx, "tcp", o.Addr)
 	if err != nil {
 		return r, err

@@ -67,17 +67,25 @@ type received struct {
 	PlainTCP  bool          // it did not, as the client library tells
 }
 
+// dialer asks the order's daemon. The caller closes its Daemon.
+func (o order) dialer() (*client.Dialer, error) {
+	intents, err := intent.Parse(o.Intents)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Dialer{Intents: intents, Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: patience}}, nil
+}
+
 // download runs in an actor in the client's namespace, because its sockets must be made
 // there on any thread.
 func download(o order) (r received, err error) {
-	intents, err := intent.Parse(o.Intents)
+	dialer, err := o.dialer()
 	if err != nil {
 		return r, err
 	}
+	defer dialer.Daemon.Close() //nolint:errcheck // nothing is lost
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	dialer := client.Dialer{Intents: intents, Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: patience}}
-	defer dialer.Daemon.Close() //nolint:errcheck // nothing is lost
 	begun := time.Now()
 	c, err := dialer.DialContext(ctx, "tcp", o.Addr)
 	if err != nil {
