@@ -75,7 +75,7 @@ type attempt struct {
 	offered []client.Endpoint // by the manager
 	v6      bool              // it is a socket of IPv6
 	theirs  waiter
-	say     func(what string) // tells a person of it; nil: nobody wants to know
+	say     func(what string) // tells a person of it, and does not wait; nil: nobody wants to know
 
 	// The rest is guarded by follower.mu.
 	next   time.Time // when it is looked at again

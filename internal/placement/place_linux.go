@@ -288,7 +288,7 @@ func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
 	}
 	if r.options.Verbose {
 		who := r.who
-		a.say = func(what string) { p.say.line("%q[%d] -> %v  %s", who.command, who.pid, dest, what) }
+		a.say = func(what string) { p.say.later("%q[%d] -> %v  %s", who.command, who.pid, dest, what) }
 	}
 	r.followed = p.follow.add(a)
 }

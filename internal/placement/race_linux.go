@@ -163,15 +163,24 @@ func (f *follower) move(a *attempt, own int, e client.Endpoint) {
 			if shared, err := a.theirs.shared(own); err != nil || shared {
 				return cmp.Or(err, errShared)
 			}
-			return f.instead(a, e, func() error { return a.relocate(own, e, again) })
+			err := f.instead(a, e, func() error { return a.relocate(own, e, again) })
+			if err == nil {
+				// This comes before the program goes on: it may end within a moment, and
+				// nothing is printed after its end.
+				a.tell("moved to %v, as %v gets no answer", e.Source, a.source)
+			}
+			return err
 		})
 	}
-	switch {
-	case a.say == nil, errors.Is(err, errGone), errors.Is(err, errAnswered): // there is nothing to be told
-	case err != nil:
-		a.say(fmt.Sprintf("does not answer to %v, but to %v; it waits on, and could not be moved: %v", a.source, e.Source, err))
-	default:
-		a.say(fmt.Sprintf("moved to %v, as %v gets no answer", e.Source, a.source))
+	if err != nil && !errors.Is(err, errGone) && !errors.Is(err, errAnswered) {
+		a.tell("does not answer to %v, but to %v; it waits on, and could not be moved: %v", a.source, e.Source, err)
+	}
+}
+
+// tell tells a person of the attempt, if somebody wants to know.
+func (a *attempt) tell(format string, args ...any) {
+	if a.say != nil {
+		a.say(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -40,6 +40,12 @@ func (s *speaker) line(format string, args ...any) {
 	s.wait(s.put("", format, args))
 }
 
+// later has a line printed, and does not wait for that. A line that is taken before end is
+// called is not lost, unless nobody reads.
+func (s *speaker) later(format string, args ...any) {
+	s.put("", format, args)
+}
+
 // once prints a line if nothing about the topic was printed before.
 func (s *speaker) once(topic, format string, args ...any) {
 	s.wait(s.put(topic, format, args))

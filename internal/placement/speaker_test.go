@@ -78,3 +78,19 @@ func TestLinesAreWritten(t *testing.T) {
 		}
 	})
 }
+
+// What was told later, and before the end, is written by then.
+func TestLaterLinesComeBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		s := &speaker{out: &out}
+		s.later("moved")
+		s.end()
+		if got, want := out.String(), "mammactl run: moved\n"; got != want {
+			t.Errorf("written: %q, want %q", got, want)
+		}
+		if s.later("after"); strings.Contains(out.String(), "after") {
+			t.Error("a line was written after the end")
+		}
+	})
+}
