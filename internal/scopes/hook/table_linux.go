@@ -111,64 +111,6 @@ func load(l loader) (_ *Table, err error) {
 	return t, errors.Join(t.Hold(0), t.SetDown(&[MaxNetworks]bool{}))
 }
 
-// lacking makes the error about something that the kernel has refused.
-func lacking(what string, err error) error {
-	// Without CAP_PERFMON the verifier says that the kernel lacks a helper.
-	effective, known := capabilities()
-	if missing := missingRights(effective); known && missing != "" {
-		return fmt.Errorf("%s: %w, %s: %w", what, ErrRights, missing, err)
-	}
-	switch refused := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err); {
-	case refused && !known:
-		return fmt.Errorf("%s: %w: %w", what, ErrRights, err)
-	case refused:
-		return fmt.Errorf("%s: %w, and all are there, so a filter of system calls (SystemCallFilter=bpf of systemd permits it) or a security module forbids it: %w", what, ErrRights, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, ErrUnsupported, err)
-}
-
-// capabilities returns the effective capabilities of this thread, one bit each.
-func capabilities() (effective uint64, known bool) {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if unix.Capget(&header, &data[0]) != nil {
-		return 0, false
-	}
-	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, true
-}
-
-// missingRights says which of the needed capabilities are missing; "" if none is.
-// CAP_SYS_ADMIN holds what CAP_BPF and CAP_PERFMON give (capabilities(7)).
-func missingRights(effective uint64) string {
-	var missing []string
-	for _, c := range []struct {
-		name string
-		bits uint64
-	}{
-		{"CAP_BPF", 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_ADMIN},
-		{"CAP_PERFMON", 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_ADMIN},
-		{"CAP_NET_ADMIN", 1 << unix.CAP_NET_ADMIN},
-	} {
-		if effective&c.bits == 0 {
-			missing = append(missing, c.name)
-		}
-	}
-	switch len(missing) {
-	case 0:
-		return ""
-	case 1:
-		return missing[0] + " is missing"
-	case 2:
-		return strings.Join(missing, " and ") + " are missing"
-	}
-	return "all are missing"
-}
-
-func isVerifier(err error) bool {
-	var v *ebpf.VerifierError
-	return errors.As(err, &v)
-}
-
 // Missing names the hooks that the kernel lacks, among those that are not strictly needed:
 // sendmsg4 and sendmsg6, for datagrams of sockets that are not connected.
 func (t *Table) Missing() []string { return t.missing }
