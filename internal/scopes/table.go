@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/process/cgroup"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 	"github.com/socket-intents/mamma/internal/scopes/pins"
 )
@@ -27,7 +28,7 @@ func rootOf(p config.Placing) (string, error) {
 	if p.Root != "" {
 		return p.Root, nil
 	}
-	return hook.Mount()
+	return cgroup.Mount()
 }
 
 // open loads the kernel's part, and begins to watch the control groups.
@@ -52,7 +53,7 @@ func (e *Engine) open() (err error) {
 		return err
 	}
 	if e.own = ""; !e.table.KnowsProcess() {
-		e.own = hook.OwnGroup()
+		e.own = cgroup.Own()
 	}
 	tree, table, events, stop := e.tree, e.table, e.events, e.stop
 	e.wait.Go(func() { tree.run(stop) })

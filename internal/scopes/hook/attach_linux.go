@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/process/cgroup"
 	"github.com/socket-intents/mamma/internal/scopes/pins"
 )
 
@@ -202,45 +202,11 @@ func GroupID(path string) (uint64, error) {
 	return binary.NativeEndian.Uint64(h.Bytes()), nil
 }
 
-// Mount returns the directory at which cgroup2 is mounted.
-func Mount() (string, error) {
-	text, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return unescape(f[1]), nil
-		}
-	}
-	return "", fmt.Errorf("cgroup2 is not mounted: %w", ErrUnsupported)
-}
-
-// unescape decodes a path of /proc/self/mounts (getmntent(3)).
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
-
-// OwnGroup returns the path of this process's control group from the root of the tree that
-// it sees, or "" if its group is the root.
-func OwnGroup() string {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/"); ok && path != "" {
-			return "/" + path
-		}
-	}
-	return ""
-}
-
 // ownGroupID returns the kernel's ID of the control group of this process.
 func ownGroupID() (uint64, error) {
-	mount, err := Mount()
+	mount, err := cgroup.Mount()
 	if err != nil {
 		return 0, err
 	}
-	return GroupID(filepath.Join(mount, OwnGroup()))
+	return GroupID(filepath.Join(mount, cgroup.Own()))
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/process/cgroup"
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
@@ -169,7 +170,7 @@ func newTurns(b *testing.B, measure bool) *turns {
 	if err != nil {
 		b.Fatal(err)
 	}
-	mount, err := Mount()
+	mount, err := cgroup.Mount()
 	if err != nil {
 		b.Skip("needs cgroup2: ", err)
 	}
