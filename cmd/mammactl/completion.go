@@ -106,6 +106,21 @@ func (a *app) completeTarget(cmd *cobra.Command, args []string, begun string) ([
 	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeScope completes the names of scopes.
+func (a *app) completeScope(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	c := a.client()
+	defer c.Close()
+	var s control.Scopes
+	if _, err := c.Get(cmd.Context(), "/v1/scopes", &s); err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var list []string
+	for i := range s.Scopes {
+		list = append(list, clean(s.Scopes[i].Name))
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
 // completePart completes WHICH=INTENTS: first commands, then intents.
 func (a *app) completePart(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	which, text, found := strings.Cut(begun, "=")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ import (
 
 func (a *app) scopesCommand() *cobra.Command {
 	var detach bool
-	var dir string
+	var dir, await string
+	limit := waitLimit
 	cmd := a.command("scopes", "Show whose connections are placed unasked, and how", `
 Shows the scopes of the configuration (mamma.conf(5), "scope"), each with its control
 groups, the network that most of its connections take, and how many were placed on
@@ -28,10 +30,17 @@ connections have carried.
 --detach ends that: programs connect as if mamma was not there, until mamma reads
 its configuration again. Where no mamma runs, it ends what the last one has left
 behind. Only root and the user that mamma runs as may do this. Only they and members
-of the group that the setting control_group names may look at the scopes.`,
+of the group that the setting control_group names may look at the scopes.
+
+--wait returns when the connections of the control group that mammactl runs in are
+placed by the scope, and fails if that is not so in time. A unit that begins with
+"ExecStartPre=+mammactl scopes --wait backup" connects to nothing before.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
-			if detach {
+			switch {
+			case detach:
 				return a.detachScopes(ctx, c, dir)
+			case await != "":
+				return a.waitForScope(ctx, await, limit)
 			}
 			var s control.Scopes
 			raw, err := c.Get(ctx, "/v1/scopes", &s)
@@ -42,7 +51,13 @@ of the group that the setting control_group names may look at the scopes.`,
 		})
 	cmd.Flags().BoolVar(&detach, "detach", false, "have connections placed no more until the next reload")
 	cmd.Flags().StringVar(&dir, "pin-dir", pins.Default, "`directory` in which a mamma that is gone has left what places connections, for --detach")
-	_ = cmd.RegisterFlagCompletionFunc("pin-dir", completeDirs) // fails for unknown flags only
+	cmd.Flags().StringVar(&await, "wait", "", "return when the connections of this control group are placed by the `scope`")
+	cmd.Flags().Var(&durationFlag{to: &limit, min: time.Second, max: day}, "timeout", "`time` to wait with --wait")
+	cmd.MarkFlagsMutuallyExclusive("wait", "detach")
+	// These fail for unknown flags only.
+	_ = cmd.RegisterFlagCompletionFunc("pin-dir", completeDirs)
+	_ = cmd.RegisterFlagCompletionFunc("wait", a.completeScope)
+	_ = cmd.RegisterFlagCompletionFunc("timeout", cobra.FixedCompletions([]cobra.Completion{"5s", "30s", "1m"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -294,7 +294,9 @@ scope "backup" {
   # "prohibit": never these. Each setting is a text or a list of texts:
   # "interface=NAME", "network=NAME" or "cost=WORD". With require or
   # prohibit, a connection that cannot be placed is refused: connect(2)
-  # fails in the program. Default: none.
+  # fails in the program. A unit that begins with
+  # "ExecStartPre=+mammactl scopes --wait backup" connects to nothing
+  # before its connections are placed by this scope. Default: none.
   require = "network=home"
   prefer = "interface=wlan0"
   avoid = "cost=metered"

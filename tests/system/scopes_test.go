@@ -207,11 +207,53 @@ func TestScopes(t *testing.T) {
 	s.expect("after the end", map[*groupbed.Group]string{s.backup: home, s.web: home, s.other: home})
 }
 
+// A unit that waits for its scope connects over that scope's networks from the beginning: also
+// if it starts before mamma, and in a control group that has just been made. It does not start
+// if its connections are not placed by the scope.
+func TestScopesWait(t *testing.T) {
+	s := newScopeStage(t, twoScopes)
+	early := s.wait(s.backup, "backup", "1m")
+	s.start()
+	if code := early.Wait(t); code != 0 {
+		t.Errorf("before mamma: exit status %d\n%s", code, early.Log)
+	}
+	if got := s.fetch(s.backup, "http://192.0.2.1/"); got != "wwan0" {
+		t.Errorf("backup goes over %s", got)
+	}
+	for i := range 20 {
+		g := s.root.Sub(fmt.Sprintf("system.slice/run-%d.slice/backup.service", i))
+		if p := s.wait(g, "backup", "1m"); p.Wait(t) != 0 {
+			t.Fatalf("in a new group: %s", p.Log)
+		}
+		if got := s.fetch(g, "http://192.0.2.1/"); got != "wwan0" {
+			t.Errorf("backup goes over %s in new group %d", got, i)
+		}
+	}
+	if p := s.wait(s.web, "backup", "1s"); p.Wait(t) != 1 || !strings.Contains(p.Log.String(), "does not belong to it") {
+		t.Errorf("in another group: %s", p.Log)
+	}
+	s.ctl("scopes", "--detach")
+	if p := s.wait(s.backup, "backup", "1s"); p.Wait(t) != 1 || !strings.Contains(p.Log.String(), "nothing is placed") {
+		t.Errorf("detached: %s", p.Log)
+	}
+}
+
+// wait runs mammactl scopes --wait in a group.
+func (s *scopeStage) wait(g *groupbed.Group, scope, limit string) *stage.Process {
+	s.t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", s.control(), "scopes", "--wait", scope, "--timeout", limit)
+	g.Put(cmd)
+	return stage.Launch(s.t, s.bed.Client, cmd)
+}
+
+// control is the path of the control socket.
+func (s *scopeStage) control() string { return filepath.Join(filepath.Dir(s.socket), "control.sock") }
+
 // ctl runs mammactl as root, with mamma's file system for links, and returns what
 // mammactl prints.
 func (s *scopeStage) ctl(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"--control", filepath.Join(filepath.Dir(s.socket), "control.sock")}, args...)...)
+	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"--control", s.control()}, args...)...)
 	cmd.ExtraFiles = []*os.File{s.pins}
 	p := stage.Launch(s.t, s.bed.Client, cmd)
 	if code := p.Wait(s.t); code != 0 {
