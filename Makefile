@@ -36,7 +36,9 @@ VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 SKIPPED := $(BUILD)/skipped
 TALLY   := $(GO) run ./internal/testing/tally
 
-PROGRAMS := $(notdir $(wildcard cmd/*))
+# What only other programs start, HELPERS, lies in a folder of its own.
+HELPERS  := mammactl-run
+PROGRAMS := $(filter-out $(HELPERS),$(notdir $(wildcard cmd/*)))
 TIMED    := ./internal/testing/testbed ./tests/evaluate/live ./tests/faults ./tests/hosts ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
@@ -216,8 +218,8 @@ packages: ## make debs and rpms, of mamma and of its policies as plugins, and bi
 # plugins are built of the same: the daemon opens no others.
 .PHONY: sbom
 sbom:
-	for p in $(PROGRAMS); do \
-		$(SBOM) bin -json -noserial -notimestamp -version $(VERSION) -output $(BUILD)/packages/$${p}_$(PACKAGE_VERSION)_$(ARCH).cdx.json $(BUILD)/staging/usr/bin/$$p || exit 1; done
+	for p in $(PROGRAMS:%=bin/%) $(HELPERS:%=libexec/mamma/%); do \
+		$(SBOM) bin -json -noserial -notimestamp -version $(VERSION) -output $(BUILD)/packages/$${p##*/}_$(PACKAGE_VERSION)_$(ARCH).cdx.json $(BUILD)/staging/usr/$$p || exit 1; done
 
 # What lies in the module cache is what go.sum says.
 .PHONY: verify
@@ -241,8 +243,9 @@ BUSPOLICY = $(if $(filter /usr,$(PREFIX)),/usr/share,/etc)/dbus-1/system.d
 
 .PHONY: install
 install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below DESTDIR and PREFIX; without DESTDIR make the user and tell systemd
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/mamma
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/mamma $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/mamma
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(HELPERS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/libexec/mamma
 	for u in init/*.service init/*.socket; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
 	install -m 0644 init/mamma.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mamma.conf
 	install -D -m 0644 init/org.socketintents.Mamma1.xml $(DESTDIR)$(BUSPOLICY)/org.socketintents.Mamma1.conf

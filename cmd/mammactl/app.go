@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 
 // run runs the program and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	if status, handled := placement.Dispatch(args); handled {
+	if status, handled := placement.Dispatch(a.program(), args); handled {
 		return status
 	}
 	// Messages that packages log for programmers may contain text from outside, and a user
@@ -139,6 +139,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	_, _ = fmt.Fprintf(a.err, "Try '%s --help'.\n", cmd.CommandPath())
 	return exitUsage
 }
+
+// program is what placement starts further processes from.
+func (a *app) program() placement.Program { return placement.Program{Name: a.self, Version: a.version} }
 
 func (a *app) complain(err error) {
 	_, _ = fmt.Fprintf(a.err, "mammactl: %s\n", cleanLines(err.Error()))

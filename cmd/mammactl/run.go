@@ -147,7 +147,7 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				err = &placement.StartError{Status: placement.StatusFailed, Err: err}
 			} else {
-				status, err = placement.Run(a.self, o, args, a.err)
+				status, err = placement.Run(a.program(), o, args, a.err)
 			}
 			if failed := (*placement.StartError)(nil); errors.As(err, &failed) {
 				a.complain(errors.New("run: " + failed.Error() + networkMeant(o.Require, args[0])))

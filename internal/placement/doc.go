@@ -9,6 +9,9 @@
 // and ^Z do not reach, and stays until the last descendant is gone. The child installs
 // the filter and becomes the program. The manager (mamma) decides.
 //
+// The supervisor has an executable of its own, if that is there (Program). The child is
+// started from the same one.
+//
 // The supervisor is an ancestor of the program's processes, and adopts those that lose
 // their parent. It has to be: if Yama's ptrace_scope is 1, only an ancestor may look at
 // a process's sockets.

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -33,16 +32,16 @@ const (
 	probeName     = "run-nothing"
 )
 
-// Dispatch does the work of the processes that Run starts from the running
-// executable. A program that calls Run calls it first, with its arguments
-// without the name; if it is handled, the program ends with the status.
-func Dispatch(args []string) (status int, handled bool) {
+// Dispatch does the work of the processes that Run starts. A program that calls Run calls
+// it first, with its arguments without the name; if it is handled, the program ends with
+// the status.
+func Dispatch(self Program, args []string) (status int, handled bool) {
 	if len(args) < 2 {
 		return 0, false
 	}
 	switch args[0] {
 	case superviseName:
-		return supervise(args[1:]), true
+		return supervise(self, args[1:]), true
 	case childName:
 		return becomeProgram(args[1:]), true
 	case probeName:
@@ -64,11 +63,10 @@ func (e *StartError) Unwrap() error { return e.Err }
 // Run runs the program and returns its exit status when it has ended. Its descendants
 // may go on, and their connections are placed as long as they live. If a signal has
 // ended the program, that signal also ends this process, so that its parent sees the
-// same end. self is the path of the running executable, from which further processes
-// are started. All of this process's descriptors except standard error are passed to
+// same end. All of this process's descriptors except standard error are passed to
 // the program. They are closed here, and standard input and output are connected to
 // nothing.
-func Run(self string, o Options, program []string, stderr io.Writer) (status int, err error) {
+func Run(self Program, o Options, program []string, stderr io.Writer) (status int, err error) {
 	path, err := exec.LookPath(program[0])
 	if err != nil {
 		status := StatusNotExecuted
@@ -92,21 +90,13 @@ func Run(self string, o Options, program []string, stderr io.Writer) (status int
 	}
 
 	theirs := openDescriptors()
-	own, other, err := socketPair()
-	if err != nil {
-		return 0, &StartError{StatusFailed, err}
-	}
-	f := &front{channel: newChannel(own), signals: make(chan os.Signal, 64), terminal: terminal()}
+	f := &front{signals: make(chan os.Signal, 64), terminal: terminal()}
 	// This comes before the program starts, so that no signal is lost or ends the front
 	// alone. Signals that stop a job are left to the program: if the program stops, so
 	// does the front.
 	signal.Notify(f.signals)
-	_, err = os.StartProcess("/proc/self/exe", []string{self, superviseName, strconv.Itoa(int(other.Fd()))}, &os.ProcAttr{
-		Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setpgid: true},
-	})
-	_ = other.Close()
-	if err != nil {
-		return 0, &StartError{StatusFailed, fmt.Errorf("start the supervisor: %w", err)}
+	if f.channel, err = startSupervisor(self); err != nil {
+		return 0, &StartError{StatusFailed, err}
 	}
 	leaveOpen(theirs)
 	if err := f.channel.enc.Encode(plan{Options: o, Path: path, Args: program, Group: unix.Getpgrp()}); err != nil {

@@ -22,8 +22,8 @@ type Obstacle struct {
 
 // Probe tests whether Run can place connections on this host, and whether it can move
 // those whose network is silent. It starts a process and treats it as Run treats a
-// program. self is as for Run. The results are nil if Run can. move is nil, too, if Run
-// cannot place connections.
+// program. self is the name by which this one was called. The results are nil if Run can.
+// move is nil, too, if Run cannot place connections.
 func Probe(self string) (place, move *Obstacle) {
 	s := &supervisor{self: self, plan: plan{Path: "/proc/self/exe", Args: []string{self, probeName, ""}, Group: unix.Getpgrp()}}
 	c, err := s.startChild(nil)

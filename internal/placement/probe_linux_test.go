@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if status, handled := Dispatch(os.Args[1:]); handled {
+	if status, handled := Dispatch(Program{}, os.Args[1:]); handled {
 		os.Exit(status)
 	}
 	switch os.Args[0] {

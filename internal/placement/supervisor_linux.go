@@ -32,7 +32,7 @@ type supervisor struct {
 
 // supervise is the main function of the process that Run starts. Its argument is the
 // descriptor of the channel to the front.
-func supervise(args []string) int {
+func supervise(self Program, args []string) int {
 	// The kernel calls this process "exe", because it was started as /proc/self/exe. It
 	// gets its proper name, which mamma and ps show. Without /proc the name stays.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
@@ -48,8 +48,11 @@ func supervise(args []string) int {
 	ignored := make(chan os.Signal, 1)
 	signal.Notify(ignored)
 	s := &supervisor{channel: newChannel(f), self: os.Args[0], say: &speaker{}}
-	if err := s.channel.dec.Decode(&s.plan); err != nil {
+	if err := s.channel.enc.Encode(greeting{self.Version}); err != nil {
 		return StatusFailed // the front is gone
+	}
+	if err := s.channel.dec.Decode(&s.plan); err != nil {
+		return StatusFailed // it wants another supervisor, or is gone
 	}
 	if err := s.start(theirs); err != nil {
 		status := StatusFailed

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if status, handled := placement.Dispatch(os.Args[1:]); handled { // placement.Probe starts this program
+	if status, handled := placement.Dispatch(placement.Program{}, os.Args[1:]); handled { // placement.Probe starts this program
 		os.Exit(status)
 	}
 	if actor, err := stage.Act(jobs()); actor {

@@ -147,7 +147,7 @@ func TestContents(t *testing.T) {
 		t.Errorf("deb and rpm differ:\n%q\n%q", files[0], files[1])
 	}
 	for _, want := range []string{
-		"/usr/bin/mamma", "/usr/bin/mammactl", "/usr/bin/muacsocksd", "/etc/mamma/mamma.conf", "/etc/mamma/muacsocksd.conf",
+		"/usr/bin/mamma", "/usr/bin/mammactl", "/usr/bin/muacsocksd", "/usr/libexec/mamma/mammactl-run", "/etc/mamma/mamma.conf", "/etc/mamma/muacsocksd.conf",
 		"/usr/lib/systemd/system/mamma.service", "/usr/lib/systemd/system/muacsocksd.socket", "/usr/lib/sysusers.d/mamma.conf", "/usr/share/dbus-1/system.d/org.socketintents.Mamma1.conf",
 		"/usr/share/man/man1/mammactl.1", "/usr/share/man/man5/mamma.conf.5", "/usr/share/man/man7/mamma-desktop.7", "/usr/share/man/man7/mamma-policy.7",
 		"/usr/share/man/man8/mamma.8", "/usr/share/man/man8/muacsocksd.8", "/usr/share/doc/mamma/copyright",
@@ -178,8 +178,9 @@ func TestLibrary(t *testing.T) {
 	depends := output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Depends")
 	asked := strings.TrimSuffix(strings.TrimPrefix(depends, "libc6 (>= "), ")\n")
 	names, err := filepath.Glob(filepath.Join(built, "staging/usr/bin/*"))
-	if err != nil || len(names) != 3 {
-		t.Fatalf("programs %q, %v", names, err)
+	helpers, err2 := filepath.Glob(filepath.Join(built, "staging/usr/libexec/mamma/*"))
+	if names = append(names, helpers...); errors.Join(err, err2) != nil || len(names) != 4 {
+		t.Fatalf("programs %q, %v, %v", names, err, err2)
 	}
 	for _, name := range names {
 		f, err := elf.Open(name)
@@ -202,8 +203,8 @@ func TestLibrary(t *testing.T) {
 // Each program comes with a list of the modules from which it was built. It is the list
 // that Go has put into the program.
 func TestBillsOfMaterials(t *testing.T) {
-	for _, program := range []string{"mamma", "mammactl", "muacsocksd"} {
-		info, err := buildinfo.ReadFile(filepath.Join(built, "staging/usr/bin", program))
+	for _, program := range []string{"bin/mamma", "bin/mammactl", "bin/muacsocksd", "libexec/mamma/mammactl-run"} {
+		info, err := buildinfo.ReadFile(filepath.Join(built, "staging/usr", program))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,6 +212,7 @@ func TestBillsOfMaterials(t *testing.T) {
 		for _, d := range info.Deps {
 			want = append(want, d.Path+" "+d.Version)
 		}
+		program = filepath.Base(program)
 		text, err := os.ReadFile(file(t, "packages/"+program+"_*.cdx.json")) //nolint:gosec // ours
 		if err != nil {
 			t.Fatal(err)

@@ -136,6 +136,30 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
+// BenchmarkMemory measures the memory of the supervisor after 800 connections.
+func BenchmarkMemory(b *testing.B) {
+	w := newWorld(b)
+	for b.Loop() {
+		var all, anonymous []float64
+		for range rounds {
+			script := bin + "/dialer measure " + service4 + ":7000 800 1 >&2; grep -e VmRSS -e RssAnon /proc/$PPID/status"
+			cmd := w.command(nobody, "--intents", "category=bulktransfer", "--", "sh", "-c", script)
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := w.Client.Run(cmd); err != nil {
+				b.Fatalf("%v: %v\n%s", cmd, err, &errs)
+			}
+			var rss, anon float64
+			if _, err := fmt.Sscanf(out.String(), "VmRSS: %f kB\nRssAnon: %f kB", &rss, &anon); err != nil {
+				b.Fatalf("%q: %v", out.String(), err)
+			}
+			all, anonymous = append(all, rss/1024), append(anonymous, anon/1024)
+		}
+		b.ReportMetric(median(all), "MB")
+		b.ReportMetric(median(anonymous), "anonymous-MB")
+	}
+}
+
 // BenchmarkBulk measures the rate of a download of 1 GB.
 func BenchmarkBulk(b *testing.B) {
 	w := newWorld(b)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		return m.Run()
-	}, "../../cmd/mamma", "../../cmd/mammactl"))
+	}, "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/mammactl-run"))
 }
 
 // patience is the time limit for what should happen at once.
