@@ -1,15 +1,19 @@
 package system
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/testing/chromium"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
@@ -43,8 +47,9 @@ scope "web" {
 const ownTimeout = "20"
 
 // When a network falls silent, on_down = "reset" makes the programs on it begin anew over
-// the other network: curl in the midst of a download, and ssh whose connection is idle.
-// Without it, curl waits for its own time-out.
+// the other network: curl in the midst of a download, ssh whose connection is idle, and
+// Chromium, which has kept a connection to a server. Without it, curl and the page in
+// Chromium wait for their own time-outs.
 func TestOnDown(t *testing.T) {
 	for _, what := range []string{"keep", "reset"} {
 		t.Run(what, func(t *testing.T) {
@@ -73,13 +78,16 @@ func TestOnDown(t *testing.T) {
 				}
 			})
 			d := s.start()
+			page := s.keepConnections()
 			shell, missing := s.idleShell()
 			if missing == "" {
 				stage.Until(t, "ssh is connected", func() bool { return strings.Contains(shell.Out.String(), "from 10.1.") })
 			}
+			patience := "0"
 			args := []string{"-sS", "-o", filepath.Join(t.TempDir(), "out"), "http://192.0.2.1/slow"}
 			if what == "keep" {
-				args = append(args, "--max-time", ownTimeout)
+				patience = ownTimeout
+				args = append(args, "--max-time", patience)
 			} else {
 				args = append(args, "--retry", "9", "--retry-all-errors", "--retry-delay", "1")
 			}
@@ -97,6 +105,7 @@ func TestOnDown(t *testing.T) {
 			}
 			defer func() { _ = undo() }()
 			silence := time.Now()
+			asked := page.ask(patience)
 			select {
 			case <-curl.Exited():
 			case <-time.After(3 * stage.Patience):
@@ -109,6 +118,7 @@ func TestOnDown(t *testing.T) {
 					t.Errorf("curl: exit status %d, want 28 of its own time-out\n%s%s", code, curl.Log, d.Log)
 				}
 				t.Logf("curl waits for its own time-out: %v after the silence", time.Since(silence).Round(time.Millisecond))
+				t.Run("Chromium", func(t *testing.T) { page.expect(t, asked, silence, true) })
 				t.Run("ssh", func(t *testing.T) {
 					if missing != "" {
 						t.Skip("needs ", missing)
@@ -116,6 +126,7 @@ func TestOnDown(t *testing.T) {
 					if strings.Contains(shell.Out.String(), "from 10.2.") {
 						t.Error("ssh has connected anew")
 					}
+					t.Logf("ssh has not connected anew %v after the silence", time.Since(silence).Round(time.Millisecond))
 				})
 				return
 			}
@@ -134,6 +145,7 @@ func TestOnDown(t *testing.T) {
 				stage.Until(t, "ssh connects anew", func() bool { return strings.Contains(shell.Out.String(), "from 10.2.") })
 				t.Logf("ssh is connected over wwan0 %v after the silence at most", time.Since(silence).Round(time.Millisecond))
 			})
+			t.Run("Chromium", func(t *testing.T) { page.expect(t, asked, silence, false) })
 		})
 	}
 }
@@ -177,4 +189,98 @@ func (s *scopeStage) idleShell() (p *stage.Process, missing string) {
 		}
 	})
 	return p, ""
+}
+
+// keptPage is a page in Chromium whose server has kept the connection.
+type keptPage struct {
+	s       *scopeStage
+	page    *chromium.Page
+	missing bool // no Chromium is installed
+}
+
+// keepConnections lets Chromium in web.service open a page.
+func (s *scopeStage) keepConnections() *keptPage {
+	s.t.Helper()
+	s.bed.Service.HTTP.Mux.HandleFunc("GET /page", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprint(w, `<!doctype html><title>kept</title><link rel="icon" href="data:,">`) // an error means that the client is gone
+	})
+	b, err := chromium.Start(s.t.TempDir(), func(cmd *exec.Cmd) error { s.web.Put(cmd); return s.bed.Client.Start(cmd) })
+	if errors.Is(err, chromium.ErrUnavailable) {
+		return &keptPage{missing: true}
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*stage.Patience)
+	defer cancel()
+	p, err := b.Open(ctx, "http://192.0.2.1/page")
+	if err == nil {
+		err = p.Await(ctx, `document.readyState == "complete" && document.title == "kept"`)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &keptPage{s: s, page: p}
+}
+
+// pageAsks is a function that asks the server until it answers. Each time, it waits for some
+// seconds, 0: for ever.
+const pageAsks = `async (patience) => {
+	const errors = [];
+	for (;;) {
+		try {
+			const seen = await (await fetch("/asked", { cache: "no-store", signal: patience && AbortSignal.timeout(1000 * patience) || null })).json();
+			return { network: seen.network, errors };
+		} catch (e) {
+			errors.push(e.name);
+		}
+	}
+}`
+
+// answered is what a page has heard from the server.
+type answered struct {
+	Network string   // of the connection of the answer
+	Errors  []string // what the page was told before
+	at      time.Time
+	err     error
+}
+
+// ask lets the page ask the server, and returns at once. patience is the page's own time-out in
+// seconds.
+func (p *keptPage) ask(patience string) <-chan answered {
+	c := make(chan answered, 1)
+	if p.missing {
+		return c
+	}
+	ctx, cancel := context.WithTimeout(p.s.t.Context(), 6*stage.Patience)
+	go func() {
+		defer cancel()
+		var a answered
+		a.err = p.page.Eval(ctx, "("+pageAsks+")("+patience+")", &a)
+		a.at = time.Now()
+		c <- a
+	}()
+	return c
+}
+
+// expect checks that the page has its answer over the other network: after its own time-out,
+// or without being told of an error.
+func (p *keptPage) expect(t *testing.T, asked <-chan answered, silence time.Time, waits bool) {
+	if p.missing {
+		t.Skip("needs the program chromium")
+	}
+	a := <-asked
+	if a.err != nil || a.Network != "wwan0" {
+		t.Fatalf("over %q, want wwan0; %v, %v", a.Network, a.Errors, a.err)
+	}
+	if waits != (len(a.Errors) > 0) || slices.ContainsFunc(a.Errors, func(e string) bool { return e != "TimeoutError" }) {
+		t.Errorf("the page was told of %v", a.Errors)
+	}
+	t.Logf("the page has its answer over wwan0 %v after the silence, after %d time-outs of its own", a.at.Sub(silence).Round(time.Millisecond), len(a.Errors))
 }
