@@ -37,7 +37,7 @@ func (d *Daemon) observe(visit func(*pathstat.Observed)) bool {
 	var o pathstat.Observed
 	return d.scopes.Flows(func(f *hook.Flow) {
 		o = pathstat.Observed{
-			Local: f.Local, Remote: f.Remote, Device: f.Device, Cookie: f.Cookie, Silent: f.Silent, Timeouts: f.Timeouts, Segments: f.Segments,
+			Local: f.Local, Remote: f.Remote, LocalPort: f.LocalPort, RemotePort: f.RemotePort, Device: f.Device, Cookie: f.Cookie, Silent: f.Silent, Timeouts: f.Timeouts, Segments: f.Segments,
 			Sample: pathstat.Sample{RTT: f.RTT, RTTVar: f.RTTVar, Sent: f.Sent, Lost: f.Lost, Retrans: f.Retrans},
 		}
 		visit(&o)

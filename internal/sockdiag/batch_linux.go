@@ -11,11 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Query names a TCP connection: its addresses, and the cookie of its socket (SO_COOKIE),
-// which may be AnyCookie.
+// A Query names a TCP connection: its addresses, the cookie of its socket (SO_COOKIE), which may
+// be AnyCookie, and the interface that the socket is bound to (0: none). The kernel finds a socket
+// that is bound to one only if it is named.
 type Query struct {
 	Local, Remote netip.AddrPort
 	Cookie        uint64
+	Device        uint32
 }
 
 // An Answer is what the kernel says to a Query. Socket means nothing if there is an error. The
@@ -44,6 +46,7 @@ type Batch struct {
 	parts  [maxBatch]unix.Iovec
 	heads  [maxBatch]multiple
 	answer []Answer
+	visit  func(i int, message []byte) // of Look; nil: Get
 }
 
 // multiple is struct mmsghdr (recvmmsg(2)).
@@ -83,6 +86,14 @@ func (b *Batch) Get(list []Query) []Answer {
 	return b.answer
 }
 
+// Look is Get, and calls visit for each socket that is found, with its place in the list, and with
+// its struct inet_diag_msg and attributes, which are valid during the call only.
+func (b *Batch) Look(list []Query, visit func(i int, message []byte)) []Answer {
+	b.visit = visit
+	defer func() { b.visit = nil }()
+	return b.Get(list)
+}
+
 // ask asks questions at once, and adds their answers.
 func (b *Batch) ask(list []Query) {
 	first := len(b.answer)
@@ -102,6 +113,7 @@ func (b *Batch) ask(list []Query) {
 		b.out = binary.NativeEndian.AppendUint32(b.out, b.seq+uint32(i))
 		b.out = binary.NativeEndian.AppendUint32(b.out, 0) // the kernel knows whose it is
 		b.out = appendRequest(b.out, unix.IPPROTO_TCP, q.Local, q.Remote, q.Cookie)
+		binary.NativeEndian.PutUint32(b.out[len(b.out)-requestSize+offsetBound:], q.Device)
 	}
 	if open == 0 {
 		return
@@ -118,7 +130,7 @@ func (b *Batch) ask(list []Query) {
 			return
 		}
 		for i := range n {
-			if b.accept(b.answer[first:], i) {
+			if b.accept(first, i) {
 				open--
 			}
 		}
@@ -151,14 +163,17 @@ func (b *Batch) receive(most int) (int, error) {
 }
 
 // accept takes the answer in a buffer. It returns false if that answers none of the open
-// questions.
-func (b *Batch) accept(answers []Answer, buffer int) bool {
-	h := &b.heads[buffer]
-	i, a, ok := parseAnswer(b.in[buffer][:min(h.n, answerSize)], b.seq)
+// questions, the first of which is at the place first of the list.
+func (b *Batch) accept(first, buffer int) bool {
+	answers := b.answer[first:]
+	message := b.in[buffer][:min(b.heads[buffer].n, answerSize)]
+	i, a, ok := parseAnswer(message, b.seq)
 	if !ok || i >= len(answers) || !errors.Is(answers[i].Err, errNoAnswer) {
 		return false
 	}
-	answers[i] = a
+	if answers[i] = a; a.Err == nil && b.visit != nil {
+		b.visit(first+i, message[unix.NLMSG_HDRLEN:binary.NativeEndian.Uint32(message)])
+	}
 	return true
 }
 

@@ -3,7 +3,10 @@ package sockdiag
 import (
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/netip"
+	"slices"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -30,10 +33,10 @@ func TestBatch(t *testing.T) {
 	local6, remote6 := ends(t, client6)
 	kinds := []Query{
 		{Cookie: 7},
-		{local4, remote4, cookieOf(t, client4)}, {local6, remote6, cookieOf(t, client6)}, {remote4, local4, AnyCookie},
-		{local4, remote4, cookieOf(t, client6)},                                 // another's cookie
-		{netip.AddrPortFrom(local4.Addr(), 1), remote4, AnyCookie},              // none
-		{remote4, netip.MustParseAddrPort("127.0.0.1:1"), cookieOf(t, server4)}, // none either
+		{Local: local4, Remote: remote4, Cookie: cookieOf(t, client4)}, {Local: local6, Remote: remote6, Cookie: cookieOf(t, client6)}, {Local: remote4, Remote: local4, Cookie: AnyCookie},
+		{Local: local4, Remote: remote4, Cookie: cookieOf(t, client6)},                                 // another's cookie
+		{Local: netip.AddrPortFrom(local4.Addr(), 1), Remote: remote4, Cookie: AnyCookie},              // none
+		{Local: remote4, Remote: netip.MustParseAddrPort("127.0.0.1:1"), Cookie: cookieOf(t, server4)}, // none either
 	}
 	want := []error{ErrNotFound, nil, nil, nil, ErrNotFound, ErrNotFound, ErrNotFound}
 	for _, n := range []int{0, 1, len(kinds), maxBatch, 3*maxBatch + 5} {
@@ -74,8 +77,8 @@ func TestBatchLate(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close() })
 	client, server := pair(t, "tcp", "127.0.0.1:0")
 	local, remote := ends(t, client)
-	late := []Query{{local, remote, cookieOf(t, client)}}
-	other := []Query{{remote, local, cookieOf(t, server)}}
+	late := []Query{{Local: local, Remote: remote, Cookie: cookieOf(t, client)}}
+	other := []Query{{Local: remote, Remote: local, Cookie: cookieOf(t, server)}}
 	seq := b.seq
 	_ = b.Get(late)
 	b.seq = seq // the question is put once more, and its answer is left
@@ -86,6 +89,62 @@ func TestBatchLate(t *testing.T) {
 	b.seq += maxBatch
 	if a := b.Get(other)[0]; a.Err != nil || a.Socket.Cookie != other[0].Cookie {
 		t.Errorf("%+v, want that of cookie %d", a, other[0].Cookie)
+	}
+}
+
+// Look hands over the kernel's own words about each connection that is found, also about one that
+// is bound to an interface, if that is named.
+func TestLook(t *testing.T) {
+	b, err := NewBatch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	local, remote := ends(t, client)
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Skip("needs a loopback interface: ", err)
+	}
+	raw, err := client.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	if err := raw.Control(func(fd uintptr) { refused = unix.BindToDevice(int(fd), "lo") }); err != nil || refused != nil {
+		t.Skip("needs CAP_NET_RAW: ", err, refused)
+	}
+	var list, want []Query
+	for range maxBatch {
+		there := Query{Local: local, Remote: remote, Cookie: cookieOf(t, client), Device: uint32(lo.Index)}
+		other := Query{Local: remote, Remote: local, Cookie: cookieOf(t, server)}
+		unnamed := there
+		unnamed.Device = 0
+		list, want = append(list, unnamed, there, Query{}, other), append(want, there, other)
+	}
+	var got []Query
+	last := -1
+	answers := b.Look(list, func(i int, message []byte) {
+		if i <= last {
+			t.Errorf("place %d after %d", i, last)
+		}
+		last = i
+		s, err := parse(message)
+		if err != nil || s.Cookie != list[i].Cookie {
+			t.Errorf("place %d: %+v, %v", i, s, err)
+		}
+		got = append(got, list[i])
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("%d connections, want %d", len(got), len(want))
+	}
+	for i, a := range answers {
+		if found := i%2 == 1; found != (a.Err == nil) || !found && !errors.Is(a.Err, ErrNotFound) {
+			t.Errorf("place %d: %v", i, a.Err)
+		}
+	}
+	if b.visit != nil {
+		t.Error("Get would call it, too")
 	}
 }
 

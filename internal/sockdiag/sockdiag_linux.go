@@ -37,7 +37,8 @@ const (
 	byFamily     = 20 // SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
 	requestSize  = 56 // struct inet_diag_req_v2, linux/inet_diag.h
 	messageSize  = 72 // struct inet_diag_msg
-	offsetCookie = 48 // idiag_cookie in the request
+	offsetBound  = 44 // idiag_if in the request
+	offsetCookie = 48 // idiag_cookie there
 	offsetPort   = 4  // idiag_sport in the message
 	offsetLocal  = 8  // idiag_src there
 	offsetOwn    = 44 // idiag_cookie there

@@ -346,25 +346,28 @@ func (c *Census) Begin() {
 	}
 }
 
-// Connection notes a connection in the kernel's list.
-func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
+// Connection notes a connection in the kernel's list. It returns true if what the connection
+// brings is followed.
+func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) (follow bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.Inode == 0 || !userid.Known(s.UID) {
-		if k := c.byCookie[s.Cookie]; k != nil { // its program has closed it
-			k.flow.note(s)
+		k := c.byCookie[s.Cookie]
+		if k == nil {
+			return false
 		}
-		return
+		k.flow.note(s) // its program has closed it
+		return k.flow != nil
 	}
 	net := c.networkLocked(over)
 	if net.next[s.UID] == 0 && len(net.next) >= maxOwners {
-		return
+		return false
 	}
 	net.next[s.UID]++
 	k := c.findLocked(over, s)
 	if k == nil {
 		net.nextOthers[s.UID]++
-		return
+		return false
 	}
 	if k.pass == 0 { // the first pass that lists it
 		if others := c.networkLocked(k.over).others; k.shown && others[s.UID] > 0 {
@@ -380,6 +383,7 @@ func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
 	k.shown = true
 	c.knowLocked(k, s.Cookie)
 	k.flow.note(s)
+	return k.flow != nil
 }
 
 // findLocked finds the tracked connection that a listed one belongs to.

@@ -78,9 +78,9 @@ func flowOf(rec *mam.Record) *flow {
 	return &flow{asked: rec.Time}
 }
 
-// note takes the kernel's figures.
+// note takes the kernel's figures, unless they are old.
 func (f *flow) note(s *pathstat.Connection) {
-	if f != nil {
+	if f != nil && s.Age == 0 {
 		f.latest, f.fresh = *s, true
 	}
 }

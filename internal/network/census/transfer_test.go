@@ -123,6 +123,37 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
+// Figures of an earlier pass count for nothing. A pass asks for those of connections that are
+// followed, and only for them, until their first burst is over.
+func TestOldFigures(t *testing.T) {
+	b := start(t)
+	rec := b.decide(1000, "curl", wlan, wwan)
+	b.report(rec, 0, 4711)
+	pass := func(f figures, age time.Duration, want bool) {
+		t.Helper()
+		mine, other := f.of(77, 9), conn(wlan, 4712, 1000, 78)
+		mine.Age = age
+		b.now = b.now.Add(100 * ms)
+		b.Begin()
+		if got := b.Connection(wlan.ID, &mine); got != want {
+			t.Errorf("%+v of %v ago: followed: %t", f, age, got)
+		}
+		if b.Connection(wlan.ID, &other) {
+			t.Error("a connection is followed that nobody decided on")
+		}
+		b.End(b.now, true)
+	}
+	pass(figures{bytes: 5}, time.Second, true) // nothing is asked about it before
+	pass(figures{bytes: 10_000}, 0, true)
+	pass(figures{bytes: 20_000}, 0, true)
+	pass(figures{bytes: 90_000}, time.Second, true)
+	pass(figures{bytes: 20_000, silent: 2 * time.Second}, 0, true) // its burst is over
+	pass(figures{bytes: 20_000, silent: 2 * time.Second}, 0, false)
+	if len(b.came) != 1 || b.came[0].Bytes != 20_000 || b.came[0].Duration != 300*ms {
+		t.Errorf("%+v", b.came)
+	}
+}
+
 // A connection is followed only if somebody can learn from it.
 func TestNotFollowed(t *testing.T) {
 	for name, edit := range map[string]func(*mam.Record){

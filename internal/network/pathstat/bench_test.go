@@ -218,3 +218,84 @@ func BenchmarkWith(b *testing.B) {
 		})
 	}
 }
+
+// countingWatcher follows some connections.
+type countingWatcher struct{ follow, n int }
+
+func (w *countingWatcher) Begin() { w.n = 0 }
+func (w *countingWatcher) Connection(policy.PrefixID, *Connection) bool {
+	w.n++
+	return w.n <= w.follow
+}
+func (w *countingWatcher) Ended(policy.PrefixID, *Connection) {}
+func (w *countingWatcher) End(time.Time, bool)                {}
+func (w *countingWatcher) Fail()                              {}
+func (w *countingWatcher) Following() bool                    { return true }
+
+// BenchmarkFollow makes a pass for a watcher that follows some of the connections: by a dump, and
+// where the kernel tells by itself which connections there are. What it takes to read that is not
+// in it (BenchmarkFlows of internal/scopes/hook).
+func BenchmarkFollow(b *testing.B) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		b.Skip("needs a loopback interface")
+	}
+	for _, n := range []int{100, 1000, 9_900} {
+		for _, follow := range []int{-1, 0, 10, 100, maxAsked} {
+			if follow > n {
+				continue
+			}
+			how := fmt.Sprintf("%d followed", follow)
+			if follow < 0 {
+				how = "dump"
+			}
+			b.Run(fmt.Sprintf("%d connections/%s", n, how), func(b *testing.B) {
+				defer benchConns(b, n)()
+				w := &countingWatcher{follow: follow}
+				var flows []Observed
+				s := New(Options{Watcher: w, CPU: 1, Observe: func(visit func(*Observed)) bool {
+					for i := range flows {
+						visit(&flows[i])
+					}
+					return follow >= 0
+				}}, nil)
+				defer func() { _, _, _, _ = s.sockets.Close(), s.single.Close(), s.ended.Close(), s.links.Close() }()
+				addr := netip.MustParseAddr("127.93.0.1")
+				if _, err := s.sockets.Read([]netip.Addr{addr}, func() { flows = nil }, func(c *tcpSocket) {
+					if c.Local == addr.As16() {
+						o := observedOf(*c)
+						o.LocalPort, o.RemotePort = c.LocalPort, c.RemotePort
+						flows = append(flows, o)
+					}
+				}); err != nil || len(flows) < n {
+					b.Fatal(len(flows), err)
+				}
+				id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.0.0.0/8")}
+				s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: []netip.Addr{addr}}})
+				s.pass(Now(), DefaultInterval)
+				dumped := s.budget.last
+				keep := s.budget.last != 0 && follow >= 0
+				var before, after unix.Rusage
+				_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
+				b.ReportAllocs()
+				for b.Loop() {
+					now := Now()
+					s.budget.cost, s.observed.budget.cost = 0, 0
+					if keep { // the next dump is far
+						s.budget.last, dumped = now.Up, now.Up
+					}
+					s.pass(now, DefaultInterval)
+					if keep && s.budget.last != dumped {
+						b.Fatal("a dump")
+					}
+				}
+				_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+				if w.n < n {
+					b.Fatal(w.n)
+				}
+				cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+				b.ReportMetric(cpu.Seconds()/float64(b.N)*1e3, "cpu-ms/op")
+			})
+		}
+	}
+}

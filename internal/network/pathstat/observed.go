@@ -10,7 +10,9 @@ import (
 // figures are as of the latest round-trip time or retransmission. A connection that only receives
 // has neither, and its list in the kernel would say nothing newer.
 type Observed struct {
-	Local, Remote [16]byte      // IPv4 is mapped
+	Local, Remote [16]byte // IPv4 is mapped
+	LocalPort     uint16
+	RemotePort    uint16
 	Device        uint32        // interface that the socket is bound to; 0: none
 	Cookie        uint64        // as in Connection
 	Silent        time.Duration // since the latest round-trip time
@@ -26,6 +28,9 @@ const (
 	// maxMissed is how many connections are remembered that a dump has and that are not observed.
 	// If there are more, they are read in each pass. Each takes some 120 bytes.
 	maxMissed = 4096
+	// mayBegin is for how long, after a dump has found a connection that has begun and is not
+	// observed, others are expected.
+	mayBegin = 10 * time.Second
 )
 
 // observation is what is observed of connections.
@@ -38,6 +43,11 @@ type observation struct {
 	missedAt time.Duration
 	budget   budget // for what is done without a dump
 	covered  bool   // all connections of the latest dump are observed, or in missed
+	roster   roster // for the watcher
+	// old are the cookies of missed as of the latest dump that was covered; nil: there was none.
+	old map[uint64]bool
+	// outside is the Instant.Up until which connections may begin that are not observed.
+	outside time.Duration
 	// active and before are as in state, of the passes that look at observed connections.
 	active, before activity
 }
@@ -58,7 +68,7 @@ func (s *Sampler) observe() bool {
 func (s *Sampler) readConnections(now Instant) (active bool) {
 	st, o := &s.state, &s.observed
 	doubt, idle := st.doubtful(), now.Up-s.used
-	due := now.Up-s.budget.last >= reconcile || st.watcher != nil && st.watcher.Following()
+	due, following := now.Up-s.budget.last >= reconcile, st.watcher != nil && st.watcher.Following()
 	soon := now.Up + s.options.Interval/2 // a pass may come a little early
 	if o.covered && !due && !doubt && !o.budget.allows(soon, false, idle) {
 		return false
@@ -72,17 +82,21 @@ func (s *Sampler) readConnections(now Instant) (active bool) {
 	observed := s.observe()
 	o.covered = o.covered && observed
 	doubt = doubt || o.covered && o.stalled(st)
-	if (!o.covered || doubt || due) && s.budget.allows(soon, doubt, idle) {
+	followed := o.covered && following && !doubt && !due && s.follow(now)
+	if (!o.covered || doubt || due || following && !followed) && s.budget.allows(soon, doubt, idle) {
 		o.beginDump(now, observed)
 		active = s.readSockets(now)
 		o.covered = observed && !s.failed[connections] && s.coveredBy()
+		o.compare(now.Up)
 		s.budget.spent(now.Up, s.threadTime()-before)
 		return active
 	}
 	if !o.covered {
 		return false
 	}
-	s.readEnded(now)
+	if !followed {
+		s.readEnded(now)
+	}
 	active = st.takeObserved(now, o)
 	o.budget.spent(now.Up, s.threadTime()-before)
 	return active
@@ -136,6 +150,23 @@ func (s *Sampler) coveredBy() bool {
 		return known
 	})
 	return true
+}
+
+// compare finds out, after a dump, whether connections begin that are not observed, such as those
+// of control groups that are left out.
+func (o *observation) compare(now time.Duration) {
+	if !o.covered {
+		o.old = nil
+		return
+	}
+	old := o.old
+	o.old = make(map[uint64]bool, len(o.missed))
+	for i := range o.missed {
+		o.old[o.missed[i].Cookie] = true
+		if old != nil && !old[o.missed[i].Cookie] {
+			o.outside = now + mayBegin
+		}
+	}
 }
 
 // stalled tells whether a connection of a managed prefix gets no answer.

@@ -61,8 +61,9 @@ type Watcher interface {
 	// Following tells whether it waits for a connection, or follows what one brings. If not, and
 	// the figures of connections come without passes, passes may be rare.
 	Following() bool
-	// Connection reports a connection on a prefix. It is valid during the call only.
-	Connection(over policy.PrefixID, c *Connection)
+	// Connection reports a connection on a prefix. It is valid during the call only. The result
+	// tells whether its figures are wanted at each pass. If not, those of later passes may be old.
+	Connection(over policy.PrefixID, c *Connection) (follow bool)
 	// End says that the pass has ended. If it is not complete, connections may be missing.
 	End(now time.Time, complete bool)
 	// Fail says that connections cannot be read.
@@ -79,6 +80,7 @@ type Connection struct {
 	Received      uint64         // bytes of data that have come in all, as in Ended
 	Silent        time.Duration  // since data last came
 	RTT, MinRTT   time.Duration  // smoothed, and the least one; 0: unknown
+	Age           time.Duration  // of all figures but the addresses and the cookie; 0: they are of this pass
 }
 
 // Ended is a TCP connection that has ended.
@@ -111,6 +113,7 @@ type Sampler struct {
 
 	// The sources in the kernel; tests replace them.
 	sockets  socketSource
+	single   singleSource
 	ended    endedSource
 	links    linkSource
 	wireless wifiSource
@@ -136,6 +139,12 @@ type counted struct {
 
 type socketSource interface {
 	Read(addrs []netip.Addr, begin func(), visit func(*tcpSocket)) (interrupted bool, err error)
+	Close() error
+}
+
+type singleSource interface {
+	// Read calls visit for each of some connections that is still there, with its place in the list.
+	Read(list []question, visit func(i int, s *tcpSocket)) error
 	Close() error
 }
 
@@ -179,6 +188,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		log:        log,
 		wake:       make(chan struct{}, 1),
 		sockets:    newDiagSockets(),
+		single:     &singleSockets{},
 		ended:      newEndedSockets(),
 		links:      newLinkReader(),
 		wireless:   newWifiReader(o.Clock),
@@ -255,7 +265,7 @@ const leastLate = 8
 func (s *Sampler) runPasses(ctx context.Context) error {
 	defer func() {
 		s.state.keepAll()
-		_ = s.sockets.Close()
+		_, _ = s.sockets.Close(), s.single.Close()
 		_ = s.ended.Close()
 		_ = s.links.Close()
 	}()
@@ -358,6 +368,7 @@ func (s *Sampler) readEnded(now Instant) {
 	st := &s.state
 	s.report("TCP connections that have ended", s.ended.Read(func(sock *tcpSocket) {
 		st.ended(now, sock)
+		s.observed.roster.drop(sock.Cookie)
 		if s.options.OnEnded != nil {
 			s.options.OnEnded(Ended{sock.Cookie, sock.BytesSent, sock.BytesReceived})
 		}
@@ -376,9 +387,11 @@ func (s *Sampler) readSockets(now Instant) (active bool) {
 	// second attempt is used in any case. At worst a connection is missing.
 	complete := false
 	for range 2 {
-		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) {
-			if st.add(now, sock) {
+		begin := func() { st.begin(); s.observed.roster.begin() }
+		interrupted, err := s.sockets.Read(st.addrs, begin, func(sock *tcpSocket) {
+			if counts, follow := st.add(now, sock); counts {
 				s.observed.dumped(sock)
+				s.observed.roster.add(sock, now.Up, follow, s.observed.cookies[sock.Cookie])
 			}
 		})
 		s.report(connections, err)

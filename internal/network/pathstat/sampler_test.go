@@ -30,6 +30,8 @@ type fakeKernel struct {
 	interrupted int           // so many dumps are
 	cost        time.Duration // of a dump
 	dumps       int
+	asked       int           // about single connections
+	silent      error         // of questions about these
 	linkWait    time.Duration // before the counters are read
 }
 
@@ -65,6 +67,22 @@ func (k fakeEnded) Read(visit func(*tcpSocket)) error {
 	}
 	k.ended = nil
 	return k.err
+}
+
+type fakeSingle struct{ *fakeKernel }
+
+func (k fakeSingle) Read(list []question, visit func(int, *tcpSocket)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked += len(list)
+	for i := range list {
+		for at := range k.sockets {
+			if k.sockets[at].Cookie == list[i].Cookie {
+				visit(i, &k.sockets[at])
+			}
+		}
+	}
+	return k.silent
 }
 
 type fakeLinks struct{ *fakeKernel }
@@ -117,7 +135,7 @@ func start(t *testing.T, o Options, log *slog.Logger) *bench {
 	}
 	b.Sampler = New(o, log)
 	b.threadTime = func() time.Duration { return time.Since(begin) } // what takes time takes processor time
-	b.sockets, b.ended, b.links, b.wireless = b.kernel, fakeEnded{b.kernel}, fakeLinks{b.kernel}, fakeStations{b.kernel}
+	b.sockets, b.single, b.ended, b.links, b.wireless = b.kernel, fakeSingle{b.kernel}, fakeEnded{b.kernel}, fakeLinks{b.kernel}, fakeStations{b.kernel}
 	ctx, cancel := context.WithCancelCause(context.Background()) // the test's own ends before its clean-up
 	done := make(chan error, 1)
 	stop := errors.New("stop")

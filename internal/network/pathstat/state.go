@@ -204,21 +204,20 @@ func (st *state) begin() {
 
 // add takes a connection. The connection counts for each prefix that has its local
 // address. If prefixes on different interfaces have it, the socket's device decides. add returns
-// false if it counts for none.
-func (st *state) add(now Instant, s *tcpSocket) bool {
+// false if it counts for none. follow tells whether the watcher wants its figures at each pass.
+func (st *state) add(now Instant, s *tcpSocket) (counts, follow bool) {
 	paths := st.byAddr[s.Local]
 	if len(paths) == 0 {
-		return false
+		return false, false
 	}
 	st.activity.conns++
 	st.activity.segments += uint64(s.Segments)
+	if st.watcher != nil {
+		follow = st.tell(s, 0)
+	}
 	for _, p := range paths {
 		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
 			continue
-		}
-		if st.watcher != nil {
-			st.told = s.connection()
-			st.watcher.Connection(p.id, &st.told)
 		}
 		// A connection that has received nothing at this attachment tells about the former one.
 		if p.begun > 0 && time.Duration(s.Heard)*time.Millisecond > now.Up-p.begun {
@@ -230,7 +229,22 @@ func (st *state) add(now Instant, s *tcpSocket) bool {
 			st.dests.add(now, keyOf(p.tag, s.Remote), s.Sample)
 		}
 	}
-	return true
+	return true, follow
+}
+
+// tell tells the watcher of a connection, whose figures are of some time ago. It returns whether
+// the watcher wants them at each pass.
+func (st *state) tell(s *tcpSocket, ago time.Duration) (follow bool) {
+	paths := st.byAddr[s.Local]
+	for _, p := range paths {
+		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
+			continue
+		}
+		st.told = s.connection()
+		st.told.Age = ago
+		follow = st.watcher.Connection(p.id, &st.told) || follow
+	}
+	return follow
 }
 
 // connection converts s for a Watcher.

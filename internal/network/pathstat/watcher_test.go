@@ -22,13 +22,20 @@ import (
 type scribe struct {
 	said      []string
 	following bool
+	figures   bool            // the lines have figures
+	wants     map[uint64]bool // cookies of connections whose figures are wanted at each pass
 }
 
 func (s *scribe) Following() bool { return s.following }
 
 func (s *scribe) Begin() { s.said = append(s.said, "begin") }
-func (s *scribe) Connection(over policy.PrefixID, c *Connection) {
-	s.said = append(s.said, fmt.Sprintf("%s %v>%v %d:%d", over.Interface, c.Local, c.Remote, c.UID, c.Inode))
+func (s *scribe) Connection(over policy.PrefixID, c *Connection) bool {
+	said := fmt.Sprintf("%s %v>%v %d:%d", over.Interface, c.Local, c.Remote, c.UID, c.Inode)
+	if s.figures {
+		said += fmt.Sprintf(" %d bytes, old: %t", c.Received, c.Age > 0)
+	}
+	s.said = append(s.said, said)
+	return s.wants[c.Cookie]
 }
 func (s *scribe) Ended(over policy.PrefixID, c *Connection) {
 	s.said = append(s.said, fmt.Sprintf("ended %s %v>%v %d bytes", over.Interface, c.Local, c.Remote, c.Received))
