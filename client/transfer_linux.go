@@ -29,8 +29,20 @@ func figuresOf(conn net.Conn) (f tcpFigures, ok bool) {
 	if raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
 		return f, false
 	}
-	return tcpFigures{
-		received: info.Bytes_received, silent: time.Duration(info.Last_data_recv) * time.Millisecond,
-		rtt: time.Duration(info.Rtt) * time.Microsecond, minRTT: time.Duration(info.Min_rtt) * time.Microsecond,
-	}, true
+	return figuresFrom(info), true
+}
+
+// noMinRTT stands in tcpi_min_rtt until a round-trip time was measured. That may last: where
+// the SYN was repeated, and the peer has no time stamps (RFC 7323), there is none before data
+// is sent.
+const noMinRTT = 1<<32 - 1
+
+func figuresFrom(info *unix.TCPInfo) tcpFigures {
+	f := tcpFigures{
+		received: info.Bytes_received, silent: time.Duration(info.Last_data_recv) * time.Millisecond, rtt: time.Duration(info.Rtt) * time.Microsecond,
+	}
+	if info.Min_rtt != noMinRTT {
+		f.minRTT = time.Duration(info.Min_rtt) * time.Microsecond
+	}
+	return f
 }

@@ -2,8 +2,11 @@ package client
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -53,5 +56,33 @@ func TestPoolReportsTransfers(t *testing.T) {
 	want := []wire.Transfer{{Bytes: 1000}, {Bytes: 300, Flags: wire.TransferReused | wire.TransferPartial}}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("reported %+v, want %+v", got, want)
+	}
+}
+
+// As long as the kernel has measured no round-trip time, none is reported.
+func TestNoRoundTripTimeYet(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	_ = unix.Close(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Min_rtt != noMinRTT {
+		t.Errorf("tcpi_min_rtt begins with %d", info.Min_rtt)
+	}
+	if f := figuresFrom(info); f.rtt != 0 || f.minRTT != 0 || f.received != 0 {
+		t.Errorf("before anything was measured: %+v", f)
+	}
+	srv := startServer(t)
+	c, err := net.Dial("tcp", "127.0.0.1:"+srv.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if f, ok := figuresOf(c); !ok || f.rtt <= 0 || f.minRTT <= 0 || f.minRTT > f.rtt {
+		t.Errorf("after the handshake: %+v, %v", f, ok)
 	}
 }

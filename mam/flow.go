@@ -42,7 +42,7 @@ func (v *View) flowReport(f *wire.Flow) *FlowReport {
 	}
 	return &FlowReport{
 		Over: over.ID, Local: local, Remote: remote,
-		RTT: ofMicroseconds(f.RTT), MinRTT: ofMicroseconds(f.MinRTT), Var: ofMicroseconds(f.RTTVar), Sent: f.Sent, Lost: f.Lost,
+		RTT: roundTrip(f.RTT), MinRTT: roundTrip(f.MinRTT), Var: ofMicroseconds(f.RTTVar), Sent: f.Sent, Lost: f.Lost,
 		Last: f.Flags&wire.FlowOver != 0, Silent: f.Flags&wire.FlowSilent != 0,
 	}
 }

@@ -77,6 +77,12 @@ func TestFlowReports(t *testing.T) {
 			t.Errorf("%s: reported by %+v", tt.name, got.App)
 		}
 	}
+	unmeasured := flow("10.77.2.1:4000", "192.0.2.1:443", 3)
+	unmeasured.RTT, unmeasured.MinRTT = math.MaxUint32, math.MaxUint32
+	c.ask(&wire.Message{Action: wire.ActionReportRequest, Features: everything, Flow: unmeasured})
+	if got := <-reported; got.RTT != 0 || got.MinRTT != 0 {
+		t.Errorf("without round-trip times: %+v", got)
+	}
 	last := flow("10.77.2.1:4000", "192.0.2.1:443", 3)
 	last.Flags = wire.FlowOver | wire.FlowSilent
 	c.ask(&wire.Message{Action: wire.ActionReportRequest, Features: everything, Flow: last})

@@ -1,6 +1,7 @@
 package mam
 
 import (
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -118,7 +119,7 @@ func transferOf(rec *Record, t *wire.Transfer, prefixes []*policy.Prefix) *polic
 	}
 	x := rec.transfer(id, prefixes)
 	x.Reused, x.Partial, x.Bytes = t.Flags&wire.TransferReused != 0, t.Flags&wire.TransferPartial != 0, t.Bytes
-	x.Duration, x.Connect, x.RTT, x.MinRTT = ofMicroseconds(t.Microseconds), ofMicroseconds(t.Connect), ofMicroseconds(t.RTT), ofMicroseconds(t.MinRTT)
+	x.Duration, x.Connect, x.RTT, x.MinRTT = ofMicroseconds(t.Microseconds), ofMicroseconds(t.Connect), roundTrip(t.RTT), roundTrip(t.MinRTT)
 	return x
 }
 
@@ -145,3 +146,12 @@ func (rec *Record) transfer(over *policy.PrefixID, prefixes []*policy.Prefix) *p
 }
 
 func ofMicroseconds(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }
+
+// roundTrip is a round-trip time that a client reports; 0: unknown. The largest number is
+// none: TCP_INFO has it as the least one until something was measured, and clients pass it on.
+func roundTrip(n uint32) time.Duration {
+	if n == math.MaxUint32 {
+		return 0
+	}
+	return ofMicroseconds(n)
+}

@@ -2,6 +2,7 @@ package mam
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestObserver(t *testing.T) {
 		c.ask(&wire.Message{Action: wire.ActionReportRequest, Features: wire.FeatureReports, DecisionID: id, Transfer: &x})
 	}
 	report(wire.Transfer{Bytes: 1000, Microseconds: 2000, Connect: 30, RTT: 40, MinRTT: 50})
-	report(wire.Transfer{Candidate: 1, Bytes: 5, Flags: wire.TransferReused | wire.TransferPartial})
+	report(wire.Transfer{Candidate: 1, Bytes: 5, MinRTT: math.MaxUint32, Flags: wire.TransferReused | wire.TransferPartial})
 	report(wire.Transfer{Candidate: 7})
 	report(wire.Transfer{Candidate: -1})
 	_, _ = v.Runner.call(nil, func(policy.Policy) {})
