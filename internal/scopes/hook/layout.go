@@ -32,12 +32,19 @@ const (
 	settingsSize     = 40
 )
 
+// Values of "groups", "members", "usual" and "answers" begin with their key. When the kernel
+// replaces or deletes an entry of a hash table, it gives the place to the next entry that is new,
+// whatever its key is, while a program may still read it. The kernel writes an entry from its
+// beginning on. So a program that finds the right key after it has read all else has read what
+// belongs to the key.
+
 // A value of map "groups", whose keys are ids of control groups.
 const (
-	groupClass = 0 // u32
-	groupForms = 4 // u32: bits of form
-	groupWhole = 8 // as a value of "members"; if its scope is not 0, all processes belong to it
-	groupSize  = groupWhole + memberValueSize
+	groupID    = 0  // u64: the key
+	groupClass = 8  // u32
+	groupForms = 12 // u32: bits of form
+	groupWhole = 16 // as a value of "members" without its key; if its scope is not 0, all processes belong to it
+	groupSize  = groupWhole + memberScopeSize
 )
 
 // A key of map "members" is a class, a user and a command.
@@ -47,10 +54,17 @@ const (
 	memberCommand = 8
 	memberSize    = 24
 
+	memberKey       = 0 // in a value
+	memberWhole     = memberKey + memberSize
+	memberValueSize = memberWhole + memberScopeSize
+)
+
+// What a value of map "members" says of the scope.
+const (
 	memberScope     = 0 // u32
 	memberFlags     = 4 // u32
 	memberOthers    = 8 // u64: the rules that fit commands which map "commands" lacks
-	memberValueSize = 16
+	memberScopeSize = 16
 )
 
 // Flags of a member, apart from those of Manner. They say in which of the maps below the rules of
@@ -130,10 +144,11 @@ const (
 
 // A value of "usual" and "answers".
 const (
-	answerID    = 0  // u64
-	answerKind  = 8  // u32
-	answerErrno = 12 // i32, negative
-	answerWays  = 16 // the ways, the best one first
+	answerKey   = 0  // the key, of whichever map
+	answerID    = 32 // u64
+	answerKind  = 40 // u32
+	answerErrno = 44 // i32, negative
+	answerWays  = 48 // the ways, the best one first
 	answerSize  = answerWays + ways*waySize
 )
 

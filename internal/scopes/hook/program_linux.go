@@ -57,14 +57,19 @@ const (
 	atErrno   = -244 // u32: what a refused call fails with, negative
 	atRule    = -272 // a key of the maps about rules
 	atOthers  = -280 // u64: memberOthers
-	stackEnd  = -280
+	atTries   = -288 // u64: how often something was looked up again
+	atWay     = -328 // waySize
+	stackEnd  = -328
 )
+
+// tries bounds how often something is looked up again because it was replaced meanwhile.
+const tries = 4
 
 // Registers that keep their meaning in the whole program, except that sock changes it twice.
 // R0 to R5 are for calls.
 const (
 	ctx      = asm.R6
-	answer   = asm.R7 // the answer that is followed; before it is found, the rules that fit
+	answer   = asm.R7 // the answer that is looked at; before it is found, the rules that fit
 	settings = asm.R8
 	sock     = asm.R9
 )
@@ -128,6 +133,28 @@ func (w *writer) lookup(name string, key int32) {
 	w.add(asm.LoadMapPtr(asm.R1, w.maps[name].FD()))
 	w.pointer(asm.R2, key)
 	w.add(asm.FnMapLookupElem.Call())
+}
+
+// again jumps to a label once more, or to another one if that was done too often.
+func (w *writer) again(label, end string) {
+	w.add(
+		asm.LoadMem(asm.R1, asm.RFP, atTries, asm.DWord), asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.RFP, atTries, asm.R1, asm.DWord),
+		asm.JGT.Imm(asm.R1, tries, end),
+		asm.Ja.Label(label),
+	)
+}
+
+// same jumps to a label unless the key at the beginning of a value is the one on the stack.
+func (w *writer) same(value asm.Register, key, size int16, other string) {
+	for i := int16(0); i < size; {
+		width, step := asm.DWord, int16(8)
+		if size-i < step {
+			width, step = asm.Word, 4
+		}
+		w.add(asm.LoadMem(asm.R4, value, i, width), asm.LoadMem(asm.R5, asm.RFP, key+i, width), asm.JNE.Reg(asm.R4, asm.R5, other))
+		i += step
+	}
 }
 
 // copyAddr copies an address on the stack.

@@ -124,6 +124,8 @@ func dial(how, to string) (string, error) {
 	case "mptcp":
 		d.SetMultipathTCP(true)
 		how = "tcp"
+	case "many":
+		return dialMany(netip.MustParseAddrPort(to))
 	case "mapped":
 		return dialMapped(netip.MustParseAddrPort(to))
 	}
@@ -163,6 +165,30 @@ func dialMapped(to netip.AddrPort) (string, error) {
 		return "", err
 	}
 	return netip.AddrFrom16(sa.(*syscall.SockaddrInet6).Addr).Unmap().String(), nil
+}
+
+// manyDials is how often dialMany connects.
+const manyDials = 10_000
+
+// dialMany connects datagram sockets to an address of IPv4, one after the other. It returns how
+// many have each source.
+func dialMany(to netip.AddrPort) (string, error) {
+	from := map[string]int{}
+	for range manyDials {
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return "", err
+		}
+		err = syscall.Connect(fd, &syscall.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+		sa, _ := syscall.Getsockname(fd) // err tells of a socket that is not connected
+		_ = syscall.Close(fd)
+		if err != nil {
+			from[err.Error()]++
+		} else if four, ok := sa.(*syscall.SockaddrInet4); ok {
+			from[netip.AddrFrom4(four.Addr).String()]++
+		}
+	}
+	return fmt.Sprint(from), nil
 }
 
 // member is a running dialAll in a control group.

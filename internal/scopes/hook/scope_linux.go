@@ -20,6 +20,7 @@ func (w *writer) caller() {
 	for i := int16(0); i < commandSize; i += 4 {
 		w.add(asm.LoadMem(asm.R1, asm.RFP, atMember+memberCommand+i, asm.Word), asm.StoreMem(asm.RFP, atEvent+eventCommand+i, asm.R1, asm.Word))
 	}
+	w.at("caller")
 	w.add(asm.FnGetCurrentCgroupId.Call(), asm.StoreMem(asm.RFP, atGroup, asm.R0, asm.DWord))
 	w.add(asm.StoreMem(asm.RFP, atEvent+eventGroup, asm.R0, asm.DWord))
 	w.lookup("groups", atGroup)
@@ -42,15 +43,24 @@ func (w *writer) caller() {
 		}
 	}
 	w.add(asm.Ja.Label("pass"))
+	w.at("replaced")
+	w.again("caller", "pass")
 	w.at("group")
 	w.add(
-		// Most scopes take whole groups.
-		asm.LoadMem(asm.R1, asm.R0, groupClass, asm.Word),
+		asm.LoadMem(asm.R1, asm.R0, groupClass, asm.Word), asm.StoreMem(asm.RFP, atMember+memberClass, asm.R1, asm.Word),
 		asm.LoadMem(sock, asm.R0, groupForms, asm.Word), // the socket is not needed any more
-		asm.LoadMem(asm.R2, asm.R0, groupWhole+memberScope, asm.Word),
-		asm.Add.Imm(asm.R0, groupWhole),
-		asm.JNE.Imm(asm.R2, 0, "member"),
-		asm.StoreMem(asm.RFP, atMember+memberClass, asm.R1, asm.Word),
+	)
+	w.takeScope(groupWhole)
+	w.same(asm.R0, atGroup, groupClass, "replaced")
+	w.add(asm.JNE.Imm(asm.R1, 0, "member")) // most scopes take whole groups
+}
+
+// takeScope reads what a value to which R0 points says of the scope. R1 is the scope then.
+func (w *writer) takeScope(at int16) {
+	w.add(
+		asm.LoadMem(asm.R2, asm.R0, at+memberFlags, asm.Word), asm.StoreMem(asm.RFP, atMemFlag, asm.R2, asm.Word),
+		asm.LoadMem(asm.R2, asm.R0, at+memberOthers, asm.DWord), asm.StoreMem(asm.RFP, atOthers, asm.R2, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R0, at+memberScope, asm.Word),
 	)
 }
 
@@ -88,19 +98,17 @@ func (w *writer) scope() {
 			}
 		}
 		w.lookup("members", atMember)
-		w.add(asm.JNE.Imm(asm.R0, 0, "member"))
+		w.add(asm.JNE.Imm(asm.R0, 0, "named"))
 	}
 	w.add(asm.Ja.Label("pass"))
+	w.at("named")
+	w.takeScope(memberWhole)
+	w.same(asm.R0, atMember, memberSize, "replaced")
 	w.at("member")
 	w.add(
-		asm.LoadMem(asm.R1, asm.R0, memberScope, asm.Word),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
 		asm.StoreMem(asm.RFP, atKey+keyScope, asm.R1, asm.Word),
 		asm.StoreMem(asm.RFP, atUsual+usualScope, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, asm.R0, memberFlags, asm.Word),
-		asm.StoreMem(asm.RFP, atMemFlag, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, asm.R0, memberOthers, asm.DWord),
-		asm.StoreMem(asm.RFP, atOthers, asm.R1, asm.DWord),
 	)
 }
 
@@ -150,10 +158,10 @@ func (w *writer) variant() {
 	w.lookup("commands", atRule)
 	w.add(
 		asm.LoadMem(asm.R1, asm.RFP, atOthers, asm.DWord),
-		asm.JEq.Imm(asm.R0, 0, "named"),
+		asm.JEq.Imm(asm.R0, 0, "others"),
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
 	)
-	w.at("named")
+	w.at("others")
 	w.add(asm.And.Reg(answer, asm.R1))
 	w.at("fits")
 	setScope(variantScope)

@@ -171,6 +171,7 @@ func (t *Table) SetDown(down *[MaxNetworks]bool) error {
 // Forms).
 func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
 	b := make([]byte, groupSize)
+	binary.NativeEndian.PutUint64(b[groupID:], id)
 	binary.NativeEndian.PutUint32(b[groupClass:], class)
 	binary.NativeEndian.PutUint32(b[groupForms:], uint32(forms))
 	return put(t.maps["groups"], groupKey(id), b)
@@ -180,6 +181,7 @@ func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
 // This is faster than a class with one member. how and rules are as for SetMember.
 func (t *Table) SetWholeGroup(id uint64, scope uint32, how Manner, rules *Rules) error {
 	b := make([]byte, groupSize)
+	binary.NativeEndian.PutUint64(b[groupID:], id)
 	encodeScope(b[groupWhole:], scope, how, rules)
 	return put(t.maps["groups"], groupKey(id), b)
 }
@@ -239,11 +241,12 @@ func (t *Table) SetMember(m Member, scope uint32, how Manner, rules *Rules) erro
 		return err
 	}
 	b := make([]byte, memberValueSize)
-	encodeScope(b, scope, how, rules)
+	copy(b[memberKey:], k)
+	encodeScope(b[memberWhole:], scope, how, rules)
 	return put(t.maps["members"], k, b)
 }
 
-// encodeScope writes a value of map "members".
+// encodeScope writes what a value of map "members" says of the scope.
 func encodeScope(b []byte, scope uint32, how Manner, rules *Rules) {
 	binary.NativeEndian.PutUint32(b[memberScope:], scope)
 	binary.NativeEndian.PutUint32(b[memberFlags:], uint32(how|rules.flags()))
@@ -283,11 +286,12 @@ func (t *Table) SetUsual(u Usual, a Answer) error {
 	if a.Kind == Place && a.First.Source.Is4() == u.V6 {
 		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
-	b := make([]byte, answerSize)
+	k, b := u.encode(), make([]byte, answerSize)
+	copy(b[answerKey:], k)
 	if err := a.encode(b); err != nil {
 		return err
 	}
-	return put(t.maps["usual"], u.encode(), b)
+	return put(t.maps["usual"], k, b)
 }
 
 // DropUsual forgets a usual answer.
@@ -308,6 +312,7 @@ func encodeAnswer(key, value []byte, k *Key, a *Answer) error {
 		return fmt.Errorf("an address of the other family: %v", a.First.Source)
 	}
 	k.encode(key)
+	copy(value[answerKey:], key)
 	return a.encode(value)
 }
 
