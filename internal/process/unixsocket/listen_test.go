@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,82 @@ func TestListenInALockedDirectory(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Nor does it wait for a lock on a file that others could have opened.
+func TestListenBesideALockedFile(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		dir, file os.FileMode
+	}{
+		{"in a directory that others write to", 0o777, 0o600},
+		{"that others can read", 0o755, 0o644},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "s")
+			f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }() // ends a Listen that waits
+			if err := errors.Join(os.Chmod(dir, tt.dir), f.Chmod(tt.file), unix.Flock(int(f.Fd()), unix.LOCK_EX)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error)
+			go func() {
+				l, err := Listen(path, 0o600)
+				if err == nil {
+					err = l.Close()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("it waits")
+				_ = f.Close()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// A socket is left alone if nobody can tell whether it is served, as while its queue is full.
+func TestListenLeavesABusySocketAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := net.Dial("unix", path)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+	}
+	if l, err := Listen(path, 0o600); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("Listen: %v, want EAGAIN", err)
+		if err == nil {
+			_ = l.Close()
+		}
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSocket {
+		t.Errorf("what is left: %v, %v", info, err)
 	}
 }
 
