@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
+	"github.com/socket-intents/mamma/internal/testing/unmapped"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -416,6 +417,28 @@ func TestNobodyOwnsNothing(t *testing.T) {
 	if g.sees(peer{Cred: unixsocket.Cred{UID: 1}}, &rec) {
 		t.Error("requests of unknown users are seen")
 	}
+}
+
+// Nor do those own anything who have no ids where the daemon runs, whatever stands for them.
+func TestThoseWithoutIDsOwnNothing(t *testing.T) {
+	unmapped.Moved(t, func(t *testing.T) {
+		const none = unmapped.MovedID
+		p := peer{Cred: unixsocket.Cred{UID: none, GID: none}, groups: []uint32{none}}
+		g := guard{owner: none, group: known(uint32(none))}
+		if r := g.rights(p); r != (Rights{}) {
+			t.Errorf("they have rights %+v", r)
+		}
+		if g.sees(p, &mam.Record{App: policy.App{UID: none, PID: 1}}) {
+			t.Error("one of them sees the requests of another")
+		}
+		if p.is(none) {
+			t.Error("one of them is taken for another")
+		}
+		g = guard{owner: 1000, group: known(uint32(1000))}
+		if r := g.rights(peer{Cred: unixsocket.Cred{UID: 1000, GID: 1000}}); r != (Rights{Change: true, ReadAll: true}) {
+			t.Errorf("the daemon's user has rights %+v", r)
+		}
+	})
 }
 
 func TestErrors(t *testing.T) {

@@ -95,7 +95,7 @@ func (s *Server) mptcp(r *http.Request) (any, error) {
 	p := peerFrom(r.Context())
 	m.Now, m.Complete = s.opts.now(), s.guard.rights(p).ReadAll
 	if !m.Complete {
-		m.Connections = slices.DeleteFunc(m.Connections, func(c MultipathConn) bool { return c.UID != p.UID || p.UID == nobody })
+		m.Connections = slices.DeleteFunc(m.Connections, func(c MultipathConn) bool { return !p.is(c.UID) })
 	}
 	shown := min(len(m.Connections), maxMultipath)
 	m.Omitted = len(m.Connections) - shown

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/mam"
 )
 
@@ -37,23 +38,29 @@ type guard struct {
 	group *uint32 // Options.Group
 }
 
-// nobody is the id that the kernel shows for users and groups without an id in the
-// daemon's user namespace (overflowuid, user_namespaces(7)). It identifies no one. So
-// it never matches, even if the daemon itself runs as nobody.
+// nobody is the id of the user and of the group that own nothing. It never has rights,
+// even if the daemon itself runs as nobody.
 const nobody = 65534
+
+// someone tells whether a user id stands for one user, who can have rights. In a user
+// namespace, the kernel shows one id for all users that have none there.
+func someone(uid uint32) bool { return uid != nobody && userid.Known(uid) }
 
 func (g guard) rights(p peer) Rights {
 	var r Rights
-	r.Change = p.UID == 0 || p.UID == g.owner && p.UID != nobody
-	r.ReadAll = r.Change || g.group != nil && *g.group != nobody && (p.GID == *g.group || slices.Contains(p.groups, *g.group))
+	r.Change = p.UID == 0 || p.UID == g.owner && someone(p.UID)
+	r.ReadAll = r.Change || g.group != nil && *g.group != nobody && userid.KnownGroup(*g.group) && (p.GID == *g.group || slices.Contains(p.groups, *g.group))
 	return r
 }
 
 // sees tells whether p may see the decision rec. In a record without a process id the
 // user is unknown, too.
 func (g guard) sees(p peer, rec *mam.Record) bool {
-	return g.rights(p).ReadAll || rec.App.PID != 0 && rec.App.UID == p.UID && p.UID != nobody
+	return g.rights(p).ReadAll || rec.App.PID != 0 && p.is(rec.App.UID)
 }
+
+// is tells whether a user id is that of p.
+func (p peer) is(uid uint32) bool { return p.UID == uid && someone(uid) }
 
 type peerKey struct{}
 
