@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // Program is the running executable, from which Run starts further processes.
@@ -33,12 +35,8 @@ func openSupervisor() *os.File {
 	if err != nil {
 		return nil
 	}
-	info, err := os.Stat(own)
-	if err != nil {
-		return nil
-	}
 	for _, place := range supervisorPlaces {
-		f, err := openTrusted(filepath.Join(filepath.Dir(own), place, supervisorName), info)
+		f, err := openTrusted(own, place)
 		if err == nil {
 			return f
 		}
@@ -46,34 +44,67 @@ func openSupervisor() *os.File {
 	return nil
 }
 
-// openTrusted opens an executable if only root, this process's user and those who could
-// change the calling program, which own is about, can have written it. In a folder like
-// /tmp everybody can put a file beside another one.
-func openTrusted(path string, own fs.FileInfo) (*os.File, error) {
+// openTrusted opens the executable for supervisors in a folder, seen from that of the calling
+// program own, if only root, this process's user and those who could change the calling program
+// can have written it and put it there. In a folder like /tmp everybody can put a file beside
+// another one, and give a second name to a file of somebody else (link(2)).
+func openTrusted(own, place string) (*os.File, error) {
+	info, err := os.Stat(own)
+	if err != nil {
+		return nil, err
+	}
+	home := filepath.Dir(own)
+	path := filepath.Join(home, place, supervisorName)
+	// Who can change a folder above the calling program could change that, too.
+	for dir := filepath.Dir(path); !leadsThrough(own, dir); dir = filepath.Dir(dir) {
+		if d, err := os.Lstat(dir); err != nil || !d.IsDir() || !trusted(d, info) {
+			return nil, fmt.Errorf("%s: %w", dir, fs.ErrPermission)
+		}
+	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), path)
-	info, err := f.Stat()
-	if err != nil || !trusted(info, own) {
+	file, err := f.Stat()
+	if err != nil || !file.Mode().IsRegular() || !trusted(file, info) || linked(file) && shared(filepath.Dir(path)) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%s: %w", path, fs.ErrPermission)
 	}
 	return f, nil
 }
 
-// trusted decides for openTrusted.
+// leadsThrough tells whether a path leads through a folder.
+func leadsThrough(path, dir string) bool {
+	rest, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rest)
+}
+
+// trusted tells whether only root, this process's user and those who could change the calling
+// program, which own is about, can change a file or folder.
 func trusted(info, own fs.FileInfo) bool {
 	st, ok1 := info.Sys().(*syscall.Stat_t)
 	ours, ok2 := own.Sys().(*syscall.Stat_t)
-	if !ok1 || !ok2 || !info.Mode().IsRegular() {
+	if !ok1 || !ok2 {
 		return false
 	}
-	const group, others = 0o020, 0o002
-	writers := info.Mode().Perm() & (group | others)
-	return (st.Uid == 0 || int(st.Uid) == os.Geteuid() || st.Uid == ours.Uid) &&
-		writers&^own.Mode().Perm() == 0 && (writers&group == 0 || st.Gid == ours.Gid)
+	writers := info.Mode().Perm() & (groupWrites | othersWrite)
+	return (userid.Trusted(st.Uid) || st.Uid == ours.Uid && userid.Known(st.Uid)) && writers&^own.Mode().Perm() == 0 &&
+		(writers&groupWrites == 0 || st.Gid == ours.Gid && userid.KnownGroup(st.Gid))
+}
+
+const groupWrites, othersWrite = 0o020, 0o002
+
+// linked tells whether a file has further names.
+func linked(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || st.Nlink > 1
+}
+
+// shared tells whether others than the owner of a folder may put files there.
+func shared(dir string) bool {
+	info, err := os.Stat(dir)
+	return err != nil || info.Mode().Perm()&(groupWrites|othersWrite) != 0
 }
 
 // greeting is the first that a supervisor says. Its version is that of its executable.
