@@ -23,7 +23,6 @@ func parseHCL(c *Config, r *report) {
 	if body, ok := h.parse(); ok {
 		h.body(body, "", h.fileSettings(), h.fileBlocks())
 		h.unread()
-		h.hidden()
 		c.places = places(body)
 		if body.Attributes["avoid_metered"] == nil {
 			c.AvoidMetered = c.Auto

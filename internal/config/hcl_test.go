@@ -199,9 +199,6 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"auto", "auto = true", nil},
 		{"policy and network", "policy \"a\" {}\ninterface \"*\" {}\n", nil},
-		{"hidden scope", "policy \"a\" {}\ninterface \"*\" {}\nscope \"a\" {\n  user = [\"x\", \"y\"]\n}\nscope \"b\" {\n  user = \"x\"\n}\nscope \"c\" {\n  user = [\"y\", \"x\", \"y\"]\n}\n", []string{
-			"test.conf:9,7-10: scope \"c\" never matches: scope \"a\" in line 3 is about the same, and comes first",
-		}},
 		{"absolute paths, and words", "auto = true\nstate_dir = \"/s\"\ncompat_fifo = \"off\"\nlogs {\n  prefixes = \"off\"\n}\npolicy \"sample\" {\n  logfile = \"/l\"\n}\n", nil},
 		{"relative paths", "auto = true\nstate_dir = \"state\"\npolicy_path = [\"/p\", \"q\"]\nlogs {\n  interfaces = \"i\"\n}\npolicy \"./a.so\" {\n  logfile = \"l\"\n}\n", []string{
 			"test.conf:2,13-20: state_dir is a relative path: \"state\" is looked for where the program is started, and as a service that is /; write it from / on",

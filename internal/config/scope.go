@@ -173,29 +173,6 @@ func (h *hclFile) scope(b *hclsyntax.Block) {
 	}
 }
 
-// hidden warns of scopes that never match, as another one is about the same.
-func (h *hclFile) hidden() {
-	for i := range h.c.Scopes {
-		for j := range i {
-			a, b := &h.c.Scopes[j], &h.c.Scopes[i]
-			if a.sameAs(b) {
-				h.warnf(b.Pos, "scope %q never matches: scope %q in line %d is about the same, and comes first", b.Name, a.Name, a.Pos.Line)
-				break
-			}
-		}
-	}
-}
-
-func (s *Scope) sameAs(o *Scope) bool {
-	same := func(a, b []string) bool {
-		a, b = slices.Clone(a), slices.Clone(b)
-		slices.Sort(a)
-		slices.Sort(b)
-		return slices.Equal(slices.Compact(a), slices.Compact(b))
-	}
-	return same(s.Units, o.Units) && same(s.Slices, o.Slices) && same(s.Groups, o.Groups) && same(s.Users, o.Users) && same(s.Commands, o.Commands)
-}
-
 // unitKinds are the units that processes can be in (systemd.unit(5)).
 var unitKinds = []string{".service", ".scope", ".socket", ".mount", ".swap", ".slice"}
 

@@ -209,11 +209,9 @@ func scopeDoubts(cfg *config.Config) (warnings []string) {
 	if dir := cfg.Placing.Root; dir != "" && !inCgroup2(dir) {
 		warnings = append(warnings, fmt.Sprintf("%s: cgroup_root in scopes: %s is not a directory of cgroup2: no connection of a scope is placed", cfg.File, dir))
 	}
+	warnings = append(warnings, scopes.Doubts(cfg.Scopes, func(at config.Pos, w string) string { return cfg.ErrorAt(at, "%s", w).Error() })...)
 	for i := range cfg.Scopes {
 		s := &cfg.Scopes[i]
-		for _, w := range scopes.Warnings(s) {
-			warnings = append(warnings, cfg.ErrorAt(s.Pos, "%s", w).Error())
-		}
 		for _, w := range s.Wants {
 			if w.Kind == config.ByNetwork && !names[w.Name] {
 				warnings = append(warnings, cfg.ErrorAt(s.Pos, "scope %q: no network is called %q (name = %q in a prefix or interface block)", s.Name, w.Name, w.Name).Error())

@@ -74,13 +74,6 @@ func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
 	return s, warnings
 }
 
-// Warnings says which parts of a scope match nothing on this host, for reasons that will not
-// pass by themselves.
-func Warnings(s *config.Scope) []string {
-	_, w := compile(s, 0)
-	return w
-}
-
 // place is a control group as scopes see it.
 type place struct {
 	names  []string // from the root on; the root itself has no name

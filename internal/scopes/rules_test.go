@@ -179,7 +179,7 @@ func TestTooManyVariants(t *testing.T) {
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "overlap in too many ways: intents \"r") || len(s.variants) > maxVariants || len(s.variants) < 10 {
 		t.Errorf("%d variants, %q", len(s.variants), warnings)
 	}
-	if got := Warnings(&c); !slices.Equal(got, warnings) {
+	if got := Doubts([]config.Scope{c}, func(_ config.Pos, w string) string { return w }); !slices.Equal(got, warnings) {
 		t.Errorf("%q", got)
 	}
 	if total := len(s.rules.Variants); total > maxFits {
