@@ -33,8 +33,8 @@ type fifo struct {
 }
 
 // openFIFO opens the FIFO at path, and makes it if nothing is there. For the path "" it
-// returns nil. It refuses links, files of other kinds, and FIFOs whose owner is neither
-// root nor this process's user.
+// returns nil. It refuses links, hard ones included, files of other kinds, and FIFOs whose
+// owner is neither root nor this process's user.
 func openFIFO(path string) (*fifo, error) {
 	if path == "" {
 		return nil, nil
@@ -70,6 +70,9 @@ func checkFIFO(fd int) error {
 	}
 	if !userid.Trusted(st.Uid) {
 		return errors.New("the FIFO there belongs to another user")
+	}
+	if st.Nlink > 1 {
+		return errors.New("the FIFO there has another name, and somebody other than its owner could have given it this one")
 	}
 	return nil
 }

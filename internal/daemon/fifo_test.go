@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFIFO(t *testing.T) {
@@ -72,7 +74,11 @@ func TestFIFORefusesWhatIsNotOne(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, link, dir} {
+	fifo, name := filepath.Join(dir, "fifo"), filepath.Join(dir, "name")
+	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.Link(fifo, name)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, dir, name} {
 		if _, err := openFIFO(path); err == nil {
 			t.Errorf("%s was taken for a FIFO", filepath.Base(path))
 		}
