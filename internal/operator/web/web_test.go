@@ -190,7 +190,7 @@ func TestPolicies(t *testing.T) {
 		if strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") || strings.Contains(csp, "http") {
 			t.Errorf("%s: the policy is %q", path, csp)
 		}
-		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY",
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "X-Frame-Options": "DENY",
 			"Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "", "Set-Cookie": ""} {
 			if path == "/none" && name == "Cache-Control" {
 				continue // package net/http takes it from what is not there
@@ -202,6 +202,42 @@ func TestPolicies(t *testing.T) {
 	}
 	if status, h, _ := ask(t, s, "OPTIONS", "/api/set", "", func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") }); status == 200 || h.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("a preflight of another origin: %d, %v", status, h)
+	}
+}
+
+// A page of another origin can send a form without asking the browser first. Its type of body is
+// not taken. Headers and bodies are bounded.
+func TestRequestsAreBounded(t *testing.T) {
+	f := &fake{}
+	s := start(t, f, Options{AllowChanges: true})
+	for _, tt := range []struct {
+		name   string
+		body   string
+		change func(*http.Request)
+		status int
+	}{
+		{"a form", `{"text":"x"}`, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, 400},
+		{"no type", `{"text":"x"}`, func(r *http.Request) { r.Header.Del("Content-Type") }, 400},
+		{"an unknown field", `{"text":"x","more":1}`, nil, 400},
+		{"a long body", `{"text":"` + strings.Repeat("x", maxBody) + `"}`, nil, 400},
+	} {
+		if status, _, body := ask(t, s, "POST", "/api/set", tt.body, tt.change); status != tt.status {
+			t.Errorf("%s: %d, want %d: %s", tt.name, status, tt.status, body)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.addr.String()+"/api/set", strings.NewReader(`{"text":"x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + s.token}, "Content-Type": {"application/json"}, "X": {strings.Repeat("x", 2*maxHeaderBytes)}}
+	if resp, err := browserless.Do(req); err == nil { // an error is of a connection that was closed before all was read
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("a long header: %d", resp.StatusCode)
+		}
+	}
+	if asked := f.list(); len(asked) > 0 {
+		t.Errorf("the daemon was asked: %q", asked)
 	}
 }
 
