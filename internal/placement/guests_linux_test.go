@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/bounded"
 )
 
 // stranger is a user that need not exist.
@@ -104,7 +106,7 @@ func TestGuests(t *testing.T) {
 		})
 		for _, c := range all {
 			var a answer
-			if err := json.NewDecoder(c).Decode(&a); err != nil || a.Error == "" {
+			if err := json.NewDecoder(c).Decode(&a); err != nil || a.Error != "this run is another user's" {
 				t.Errorf("answered %+v, %v", a, err)
 			}
 		}
@@ -151,6 +153,52 @@ func TestGuests(t *testing.T) {
 	if o, ok := p.guests.of(0); !ok || !o.Require {
 		t.Errorf("nothing is required of a process about which nothing is known: %+v, %v", o, ok)
 	}
+}
+
+// A process that is not in this run is told so, whoever's it is.
+func TestOutsiderIsNotHeard(t *testing.T) {
+	p := &placer{say: &speaker{}, follow: newFollower(), options: &stated{}}
+	if a := p.toldTo(t, os.Getppid(), `{"Options":{}}`); !a.Outside || p.guests.any() {
+		t.Errorf("answered %+v, and noted: %t", a, p.guests.any())
+	}
+}
+
+// Neither a long announcement nor many of them take more memory than there is for them.
+func TestAnnouncementsAreBounded(t *testing.T) {
+	p := &placer{say: &speaker{}, follow: newFollower(), options: &stated{}}
+	long := `{"Options":{"Socket":"` + strings.Repeat("x", maxAnnouncement) + `"}}`
+	if a := p.toldTo(t, os.Getpid(), long); !strings.Contains(a.Error, bounded.ErrTooLong.Error()) || p.guests.any() {
+		t.Errorf("answered %+v, and noted: %t", a, p.guests.any())
+	}
+	p.guests.left = make([]*stated, maxGuests)
+	if a := p.toldTo(t, os.Getpid(), `{"Options":{}}`); !strings.Contains(a.Error, "too many runs") {
+		t.Errorf("one too many: answered %+v", a)
+	}
+}
+
+// toldTo is what a process of some number is answered that announces a text.
+func (p *placer) toldTo(t *testing.T, pid int, text string) (a answer) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("@mamma-test-%d", os.Getpid()), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	theirs, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.WriteString(c, text) }() // ends when p has read enough, and closes
+	p.hear(theirs, pid)
+	if err := json.NewDecoder(c).Decode(&a); err != nil {
+		t.Error(err)
+	}
+	return a
 }
 
 // A process that has lost its ancestors is known by its filters. One that had them before the

@@ -66,9 +66,10 @@ func TestLinesAreWritten(t *testing.T) {
 		var out bytes.Buffer
 		s := &speaker{out: &out}
 		s.line("%q", "a\x1b[2J")
+		s.line("%s", "a\x1b[2J") // whatever chose its own name
 		s.once("b", "b")
 		s.once("b", "c")
-		want := "mammactl run: \"a\\x1b[2J\"\nmammactl run: b\n"
+		want := "mammactl run: \"a\\x1b[2J\"\nmammactl run: a?[2J\nmammactl run: b\n"
 		if got := out.String(); got != want {
 			t.Errorf("written: %q, want %q", got, want)
 		}
