@@ -163,6 +163,54 @@ func TestSenderOfASharedPort(t *testing.T) {
 	}
 }
 
+// A list of sockets has one owner only if each of those that can send from the address has.
+func TestOnlyOwner(t *testing.T) {
+	from := netip.MustParseAddrPort("127.0.0.1:9")
+	at := func(address string, uid, inode uint32) sockdiag.Bound {
+		return sockdiag.Bound{Socket: sockdiag.Socket{UID: uid, Inode: inode}, Local: netip.MustParseAddr(address)}
+	}
+	for _, tt := range []struct {
+		name string
+		list []sockdiag.Bound
+		uid  uint32
+		err  error
+	}{
+		{"none", nil, 0, sockdiag.ErrNotFound},
+		{"one", []sockdiag.Bound{at("127.0.0.1", 7, 1)}, 7, nil},
+		{"one of all addresses", []sockdiag.Bound{at("0.0.0.0", 7, 1)}, 7, nil},
+		{"two of a user", []sockdiag.Bound{at("127.0.0.1", 7, 1), at("::", 7, 2)}, 7, nil},
+		{"two of two", []sockdiag.Bound{at("127.0.0.1", 7, 1), at("0.0.0.0", 8, 2)}, 0, errSeveral},
+		{"another one elsewhere", []sockdiag.Bound{at("127.0.0.1", 7, 1), at("127.0.0.2", 8, 2)}, 7, nil},
+		{"without an owner", []sockdiag.Bound{at("127.0.0.1", 0, 0)}, 0, errNoOwner},
+		{"another one without an owner", []sockdiag.Bound{at("127.0.0.1", 7, 1), at("0.0.0.0", 0, 0)}, 0, errNoOwner},
+	} {
+		if uid, err := onlyOwner(tt.list, from); uid != tt.uid || !errors.Is(err, tt.err) {
+			t.Errorf("%s: user %d, %v; want %d, %v", tt.name, uid, err, tt.uid, tt.err)
+		}
+	}
+}
+
+// A client at another address of this host is not taken for one on another host, though its
+// process is not found.
+func TestCallerAtAnotherAddressOfThisHost(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		ip, _ := netip.AddrFromSlice(a.(*net.IPNet).IP)
+		if ip = ip.Unmap(); ip.IsLoopback() || ip.IsLinkLocalUnicast() {
+			continue
+		}
+		r := &socks.Request{Client: netip.AddrPortFrom(ip, 1), Listener: netip.AddrPortFrom(ip, 2)}
+		if got := callerOf(r); got != (rules.Caller{}) {
+			t.Errorf("%v: %+v", ip, got)
+		}
+		return
+	}
+	t.Skip("needs an address that is not a loopback address")
+}
+
 // If another user has a port now, it belongs to that user at once, whoever had it a moment
 // ago. A socket that is known to be the only one of its port is not searched for again
 // among all others.
@@ -205,13 +253,45 @@ func TestNextOwnerOfAPort(t *testing.T) {
 			t.Error("all sockets were looked at again")
 		}
 	}
-	// A socket of another user beside it is seen when all sockets are looked at again.
-	beside := sharedPort(t, from.String(), first)
-	defer func() { _ = beside.Close() }()
-	last.looked = time.Now().Add(-sharedEvery)
-	if uid, err := s.of(from, to, &last); !errors.Is(err, errSeveral) {
-		t.Errorf("beside another user's: user %d, %v", uid, err)
+	// A socket of another user beside it is seen when all sockets are looked at again, whichever
+	// of them the kernel names.
+	for _, address := range []netip.Addr{from.Addr(), netip.IPv4Unspecified()} {
+		if _, err := s.of(from, to, &last); err != nil {
+			t.Fatal(err)
+		}
+		beside := sharedPort(t, netip.AddrPortFrom(address, from.Port()).String(), first)
+		last.looked = time.Now().Add(-sharedEvery)
+		if uid, err := s.of(from, to, &last); !errors.Is(err, errSeveral) {
+			t.Errorf("beside another user's at %v: user %d, %v", address, uid, err)
+		}
+		_ = beside.Close()
 	}
+	// It is seen at once if the socket itself is not the one that was known.
+	if _, err := s.of(from, to, &last); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	for _, uid := range []int{second, first} {
+		c := sharedPort(t, from.String(), uid)
+		defer func() { _ = c.Close() }()
+	}
+	if uid, err := s.of(from, to, &last); !errors.Is(err, errSeveral) {
+		t.Errorf("two in its place: user %d, %v", uid, err)
+	}
+}
+
+// A process of another user that has the socket open, too, is not the one that asks.
+func TestProcessOfAnotherUser(t *testing.T) {
+	own := uint32(os.Geteuid())
+	if p := processOf(own+1, os.Getpid()); p != nil {
+		t.Error("this process is taken for another user's")
+		p.Close()
+	}
+	p := processOf(own, os.Getpid())
+	if p == nil {
+		t.Fatal("this process is not found")
+	}
+	p.Close()
 }
 
 // sharedPort opens a socket of a user who lets others have the same address.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/rules"
+	"github.com/socket-intents/mamma/internal/sockdiag"
 	"github.com/socket-intents/mamma/internal/testing/unmapped"
 	"github.com/socket-intents/mamma/socks"
 )
@@ -39,6 +41,10 @@ func TestCallersWithoutID(t *testing.T) {
 		}
 		if uid, err := senderOf(t, sender.LocalAddr().(*net.UDPAddr).AddrPort(), relay.LocalAddr().(*net.UDPAddr).AddrPort()); err == nil {
 			t.Errorf("datagrams are of user %d", uid)
+		}
+		list := []sockdiag.Bound{{Socket: sockdiag.Socket{UID: unmapped.UID, Inode: 1}, Local: netip.IPv4Unspecified()}}
+		if uid, err := onlyOwner(list, netip.MustParseAddrPort("127.0.0.1:9")); !errors.Is(err, errOutside) {
+			t.Errorf("a port is that of user %d, %v", uid, err)
 		}
 		ul, err := net.Listen("unix", "@mamma-test-"+strconv.Itoa(os.Getpid()))
 		if err != nil {
