@@ -214,6 +214,14 @@ func TestHardLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(filepath.Dir(link), 0o755), os.Chown(filepath.Dir(link), 4711, -1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadAll(link, 10); err == nil {
+			t.Error("read in a directory of another user")
+		}
+	}
 	if err := Write(link, text("state")); err != nil {
 		t.Error(err)
 	}
