@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -227,5 +228,26 @@ func TestTimeout(t *testing.T) {
 	<-reached // a busy machine may hand the query over late
 	if n := len(s.asked()); n != 2 {
 		t.Errorf("server was asked %d times, want 2", n)
+	}
+}
+
+// The id of a query cannot be told from those before.
+func TestIDsAreRandom(t *testing.T) {
+	const n = 64
+	ids, steps := map[uint16]bool{}, map[uint16]bool{}
+	var last uint16
+	for range n {
+		m, wire, err := newQuery(question{"www.example.com", dns.TypeA}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := binary.BigEndian.Uint16(wire); got != m.Id {
+			t.Errorf("id %d is sent as %d", m.Id, got)
+		}
+		ids[m.Id], steps[m.Id-last], last = true, true, m.Id
+	}
+	// Of 64 random ids, more than 4 are equal to others once in a thousand million runs.
+	if len(ids) < n-4 || len(steps) < n-4 {
+		t.Errorf("%d different ids of %d, with %d different steps", len(ids), n, len(steps))
 	}
 }
