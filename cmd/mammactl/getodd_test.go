@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -124,6 +125,31 @@ func TestGetKeepsMode(t *testing.T) {
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 1000 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// What another user's file permits does not count for the part that is to take its place. In a
+// folder like /tmp, anybody can put such a file there first.
+func TestGetDistrustsModeOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: files of other users")
+	}
+	for _, tt := range []struct {
+		uid        int
+		mode, want os.FileMode
+	}{{0, 0o666, 0o666}, {0, 0o600, 0o600}, {4711, 0o666, 0o644}, {4711, 0o600, 0o600}, {4711, 0o044, 0o644}} {
+		name := filepath.Join(t.TempDir(), "file")
+		if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Chmod(name, tt.mode), os.Chown(name, tt.uid, 0), os.WriteFile(name+".part", nil, 0o644), os.Chmod(name+".part", 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		p, err := openPart(name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := p.file.Stat(); err != nil || info.Mode().Perm() != tt.want {
+			t.Errorf("%#o of user %d: %v, want %#o: %v", tt.mode, tt.uid, info.Mode().Perm(), tt.want, err)
+		}
+		p.close()
 	}
 }
 

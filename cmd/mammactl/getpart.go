@@ -9,12 +9,14 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/internal/process/ownfile"
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // keepEvery is the time between two writes of the state of an incomplete file. If the
@@ -137,14 +139,31 @@ func openPart(name string, restart bool) (*part, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	// It takes the place of a file that perhaps not everybody may read.
-	if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
-		if err := f.Chmod(info.Mode().Perm()); err != nil {
-			_ = f.Close()
-			return nil, err
-		}
+	if err := p.keepMode(); err != nil {
+		_ = f.Close()
+		return nil, err
 	}
 	return p, nil
+}
+
+// keepMode gives the part the mode of the file whose place it takes, which perhaps not
+// everybody may read. That of another user's file permits nothing: in a folder like /tmp,
+// anybody could have others write to the part by such a file.
+func (p *part) keepMode() error {
+	old, err := os.Lstat(p.name)
+	if err != nil || !old.Mode().IsRegular() {
+		return nil //nolint:nilerr // it takes no file's place
+	}
+	mode := old.Mode().Perm()
+	if st, ok := old.Sys().(*syscall.Stat_t); !ok || !userid.Trusted(st.Uid) {
+		own, err := p.file.Stat()
+		if err != nil {
+			return err
+		}
+		mode &= own.Mode().Perm()
+		mode |= 0o600 // whose part it is still has to write to it
+	}
+	return p.file.Chmod(mode)
 }
 
 // mustBeDirect tells whether a file can be written to, but nothing can be put beside it. err
