@@ -236,10 +236,11 @@ scopes {
 # Mamma leaves these connections alone: its own, those of sockets that
 # their program has bound to an address, a device or a port of its
 # choice or has given a mark, those in other network namespaces, and
-# those to destinations on the link. Connections to a destination that
-# has a route other than a default route are left alone until mamma has
-# decided about that destination, or refused if the scope has require or
-# prohibit.
+# those to destinations on the link. A socket that connects again stays
+# on the network of its first connection. Connections to a destination
+# that has a route other than a default route are left alone until mamma
+# has decided about that destination, or refused if the scope has
+# require or prohibit.
 scope "backup" {
   # The systemd unit or units to which the processes belong: names, or
   # patterns with *, ? and [...] as in path.Match of Go. Slices and

@@ -211,7 +211,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-used:
 			e.sweep()
 			e.charge(e.refresh)
-			e.followMultipath()
+			e.followHost()
 			e.again()
 			e.renew()
 		case g := <-groups:

@@ -169,13 +169,13 @@ func (e *Engine) end() {
 	e.detach, e.asked = nil, nil
 }
 
-// followMultipath tells the kernel's program whether the host permits Multipath TCP.
-func (e *Engine) followMultipath() {
-	if e.table == nil || !slices.ContainsFunc(e.scopes, func(s *scope) bool { return s.MPTCP }) {
+// followHost tells the kernel's programs what the host's operator has changed.
+func (e *Engine) followHost() {
+	if e.table == nil {
 		return
 	}
-	if err := e.table.FollowMultipath(); err != nil {
-		e.problem("Multipath TCP", err)
+	if err := e.table.Follow(); err != nil {
+		e.problem("settings of the host", err)
 	}
 }
 

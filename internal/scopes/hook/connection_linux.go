@@ -106,8 +106,9 @@ func (w *writer) destination() {
 
 // socket leaves a socket alone that has a source, a device or a mark: one that its program has
 // bound or marked, a subflow of Multipath TCP that the kernel opens, or one that somebody has
-// placed before. A
-// socket with a port outside the range from which the kernel chooses counts as bound by its
+// placed before.
+// So a socket that connects again, also after an error or a disconnect, keeps the network of its first
+// connection: nothing tells whether its program has bound it, or we. A socket with a port outside the range from which the kernel chooses counts as bound by its
 // program. A socket with a port that the kernel has chosen can only be bound to a device.
 func (w *writer) socket() {
 	w.add(
@@ -118,17 +119,13 @@ func (w *writer) socket() {
 		asm.JNE.Imm(asm.R1, 0, "pass"),
 	)
 	if w.v6 {
-		for i := int16(0); i < sizeAddr; i += 4 {
-			w.add(asm.LoadMem(asm.R1, sock, sockSource6+i, asm.Word), asm.JNE.Imm(asm.R1, 0, "pass"))
-		}
+		w.noSource(sock, sockSource6, "sourceless")
 	} else {
 		w.add(asm.LoadMem(asm.R1, sock, sockSource4, asm.Word), asm.JNE.Imm(asm.R1, 0, "pass"))
 	}
 	switch { // a datagram may name its own source (IP_PKTINFO, IPV6_PKTINFO)
 	case w.datagram && w.v6:
-		for i := int16(0); i < sizeAddr; i += 4 {
-			w.add(asm.LoadMem(asm.R1, ctx, ctxSource6+i, asm.Word), asm.JNE.Imm(asm.R1, 0, "pass"))
-		}
+		w.noSource(ctx, ctxSource6, "unnamed")
 	case w.datagram:
 		w.add(asm.LoadMem(asm.R1, ctx, ctxSource4, asm.Word), asm.JNE.Imm(asm.R1, 0, "pass"))
 	}
@@ -143,4 +140,19 @@ func (w *writer) socket() {
 		asm.StoreImm(asm.RFP, atFlags, eventPort2, asm.Word),
 	)
 	w.at("unbound")
+}
+
+// noSource leaves a socket alone that has a source of IPv6. None is :: or the address of IPv4 that
+// stands for none, 0.0.0.0 mapped. The program goes on at a label.
+func (w *writer) noSource(from asm.Register, at int16, label string) {
+	for i := int16(0); i < sizeAddr; i += 4 {
+		if i != 8 {
+			w.add(asm.LoadMem(asm.R1, from, at+i, asm.Word), asm.JNE.Imm(asm.R1, 0, "pass"))
+		}
+	}
+	w.add(
+		asm.LoadMem(asm.R1, from, at+8, asm.Word), asm.JEq.Imm(asm.R1, 0, label),
+		asm.HostTo(asm.BE, asm.R1, asm.Word), asm.JNE.Imm(asm.R1, 0xffff, "pass"),
+	)
+	w.at(label)
 }

@@ -57,11 +57,29 @@ func TestPort(t *testing.T) {
 	s.put(t, s.root, 1, false)
 	s.use(t, 1, s.b, false, false)
 	m := startMember(t, s.bed.Client, s.root.Sub("one"))
-	if got, want := m.dial("port", web4), s.b.Client4.String(); got != want {
-		t.Errorf("from %s, want %s", got, want)
+	for _, how := range []string{"port", "mapped-any"} {
+		if got, want := m.dial(how, web4), s.b.Client4.String(); got != want {
+			t.Errorf("%s: from %s, want %s", how, got, want)
+		}
+		if e := s.read(t); !e.HasPort || e.Kind != Place {
+			t.Errorf("%s: told of as %+v", how, e)
+		}
 	}
-	if e := s.read(t); !e.HasPort || e.Kind != Place {
-		t.Errorf("told of as %+v", e)
+}
+
+// The kernel may be told to choose from other ports at any time.
+func TestPortsOfTheKernel(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for _, ports := range []string{"20000 20500", "40000 40500"} {
+		if err := errors.Join(s.bed.Client.Sysctl("net/ipv4/ip_local_port_range", ports), s.bed.Client.Do(s.table.Follow)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := m.dial("port", web4), s.b.Client4.String(); got != want {
+			t.Errorf("%s: from %s, want %s", ports, got, want)
+		}
 	}
 }
 

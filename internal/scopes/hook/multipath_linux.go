@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"strings"
@@ -103,25 +102,6 @@ func (t *Table) LoadMultipath() error {
 func multipathEnabled() bool {
 	text, err := os.ReadFile("/proc/sys/net/mptcp/enabled")
 	return err == nil && strings.TrimSpace(string(text)) == "1"
-}
-
-// FollowMultipath looks whether the host permits Multipath TCP now, and tells the kernel's program.
-// Otherwise socket(2) would fail in scopes with [Multipath].
-func (t *Table) FollowMultipath() error {
-	m := t.maps["settings"]
-	b, err := m.LookupBytes(make([]byte, 4))
-	if err != nil || len(b) < settingsSize {
-		return err
-	}
-	now := uint32(0)
-	if multipathEnabled() {
-		now = 1
-	}
-	if binary.NativeEndian.Uint32(b[settingsMPTCP:]) == now {
-		return nil
-	}
-	binary.NativeEndian.PutUint32(b[settingsMPTCP:], now)
-	return put(m, make([]byte, 4), b)
 }
 
 // namespaceOffsets returns where the kernel keeps what leads from a thread to its network

@@ -59,7 +59,7 @@ func TestMultipathSockets(t *testing.T) {
 	if e := s.read(t); !e.Multipath || e.Kind != Place || e.Protocol != TCP {
 		t.Errorf("told of as %+v", e)
 	}
-	follow := func() error { return s.bed.Client.Do(s.table.FollowMultipath) }
+	follow := func() error { return s.bed.Client.Do(s.table.Follow) }
 	if err := errors.Join(permit("0"), follow()); err != nil {
 		t.Fatal(err)
 	}

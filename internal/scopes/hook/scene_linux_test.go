@@ -127,7 +127,9 @@ func dial(how, to string) (string, error) {
 	case "many":
 		return dialMany(netip.MustParseAddrPort(to))
 	case "mapped":
-		return dialMapped(netip.MustParseAddrPort(to))
+		return dialMapped(netip.MustParseAddrPort(to), nil)
+	case "mapped-any": // bound to no address, but to a port that the kernel chooses
+		return dialMapped(netip.MustParseAddrPort(to), &syscall.SockaddrInet6{Addr: netip.IPv4Unspecified().As16()})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -150,13 +152,19 @@ func freePort() int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// dialMapped connects an IPv6 socket to an IPv4 address.
-func dialMapped(to netip.AddrPort) (string, error) {
+// dialMapped connects an IPv6 socket to an IPv4 address, after it was bound to local; nil: it is
+// not bound.
+func dialMapped(to netip.AddrPort, local *syscall.SockaddrInet6) (string, error) {
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return "", err
 	}
 	defer syscall.Close(fd) //nolint:errcheck // nothing is written
+	if local != nil {
+		if err := syscall.Bind(fd, local); err != nil {
+			return "", err
+		}
+	}
 	if err := syscall.Connect(fd, &syscall.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())}); err != nil {
 		return "", err
 	}

@@ -1,11 +1,13 @@
 package hook
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +36,6 @@ type Table struct {
 	missing  []string
 	ring     *ringbuf.Reader
 	can      abilities
-	low      uint32
-	high     uint32
 	netns    uint64
 	// quiet is the time from which a record wakes the reader. Only Read uses it.
 	quiet time.Time
@@ -72,7 +72,7 @@ func load(l loader) (_ *Table, err error) {
 	if t.netns, err = ownNetns(); err != nil {
 		return nil, err
 	}
-	if t.low, t.high, err = ephemeral(); err != nil {
+	if _, _, err = ephemeral(); err != nil {
 		return nil, err
 	}
 	for name, spec := range mapSpecs() {
@@ -132,8 +132,8 @@ func (t *Table) Close() {
 	}
 }
 
-// Hold declares that the maps are right for the duration d from now on. It also looks whether the
-// host permits Multipath TCP (net.mptcp.enabled).
+// Hold declares that the maps are right for the duration d from now on. It also does what Follow
+// does.
 func (t *Table) Hold(d time.Duration) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -146,12 +146,42 @@ func (t *Table) Hold(d time.Duration) error {
 	if id, err := ownGroupID(); err == nil {
 		binary.NativeEndian.PutUint64(b[settingsGroup:], id)
 	}
-	binary.NativeEndian.PutUint32(b[settingsLow:], t.low)
-	binary.NativeEndian.PutUint32(b[settingsHigh:], t.high)
-	if multipathEnabled() {
-		binary.NativeEndian.PutUint32(b[settingsMPTCP:], 1)
+	if err := putHost(b); err != nil {
+		return err
 	}
 	return put(t.maps["settings"], make([]byte, 4), b)
+}
+
+// Follow looks at what the host's operator may change at any time, and tells the kernel's programs:
+// from which ports the kernel chooses (net.ipv4.ip_local_port_range), and whether there is Multipath
+// TCP (net.mptcp.enabled).
+func (t *Table) Follow() error {
+	m := t.maps["settings"]
+	old, err := m.LookupBytes(make([]byte, 4))
+	if err != nil || len(old) < settingsSize {
+		return err
+	}
+	b := slices.Clone(old)
+	if err := putHost(b); err != nil || bytes.Equal(b, old) {
+		return err
+	}
+	return put(m, make([]byte, 4), b)
+}
+
+// putHost writes what the host has set into settings.
+func putHost(b []byte) error {
+	low, high, err := ephemeral()
+	if err != nil {
+		return err
+	}
+	binary.NativeEndian.PutUint32(b[settingsLow:], low)
+	binary.NativeEndian.PutUint32(b[settingsHigh:], high)
+	multipath := uint32(0)
+	if multipathEnabled() {
+		multipath = 1
+	}
+	binary.NativeEndian.PutUint32(b[settingsMPTCP:], multipath)
+	return nil
 }
 
 // SetDown says which networks are down, by their numbers. With one write, all answers whose
