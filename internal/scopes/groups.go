@@ -190,6 +190,9 @@ func (e *Engine) groupChanged(ev inotifyEvent) {
 	}
 	switch {
 	case ev.mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0 && ev.mask&unix.IN_ISDIR != 0:
+		if n := e.tree.groups[at]; n != nil && e.tree.is(at, n.id) {
+			return // one before it is gone, and what is known is already about the one that is there now
+		}
 		e.tree.drop(at, e.forget)
 	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && ev.mask&unix.IN_ISDIR != 0,
 		// The owner of a directory decides whose word counts for the names in it. A group

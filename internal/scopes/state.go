@@ -93,35 +93,21 @@ func (e *Engine) tell(asked []chan State) {
 // current returns the present state.
 func (e *Engine) current() State {
 	s := State{Detached: e.off, Lost: e.lost.Load(), Err: e.err, Single: e.single}
-	byScope := map[*scope][]string{}
-	for path, id := range e.where {
-		if c := e.groups[id]; c != nil {
-			seen := map[*scope]bool{}
-			for _, m := range c.members {
-				if m.scope != nil && !seen[m.scope] {
-					seen[m.scope] = true
-					byScope[m.scope] = append(byScope[m.scope], path)
-				}
-			}
-		}
-	}
 	if e.table != nil {
 		s.Root, s.Missing, s.Lost = e.tree.root, e.table.Missing(), s.Lost+e.table.Lost()
 		s.Groups, s.Destinations, s.Aside = len(e.groups), e.answers.own.Len(), len(e.aside)
-	} else {
-		clear(byScope)
 	}
 	if e.attachment != nil {
 		s.Hooks, s.Kept, s.Measured = e.attachment.Hooks(), e.attachment.Kept(), e.attachment.Measures()
 	}
-	learnt := map[*scope]int{}
+	groups, learnt := e.groupsByScope(), map[*scope]int{}
 	for _, g := range e.answers.ofDestinations() {
 		if !g.learnt.IsZero() {
 			learnt[g.scope]++
 		}
 	}
 	for _, x := range e.scopes {
-		state := ScopeState{Scope: x.Scope, Counts: *x.count, Learnt: learnt[x], Groups: slices.Sorted(slices.Values(byScope[x]))}
+		state := ScopeState{Scope: x.Scope, Counts: *x.count, Learnt: learnt[x], Groups: slices.Sorted(slices.Values(groups[x]))}
 		state.Usual = e.usual(x, 0)
 		for v := 1; v < len(x.variants); v++ {
 			set, _ := x.intents(hook.Variant(v), 0, intent.Set{})
@@ -130,6 +116,29 @@ func (e *Engine) current() State {
 		s.Scopes = append(s.Scopes, state)
 	}
 	return s
+}
+
+// groupsByScope returns the paths of the groups of which some processes belong to each scope.
+// Whoever reads a path takes the group for the one that is there now.
+func (e *Engine) groupsByScope() map[*scope][]string {
+	paths := map[*scope][]string{}
+	if e.table == nil {
+		return paths
+	}
+	for path, id := range e.where {
+		c := e.groups[id]
+		if c == nil || !slices.ContainsFunc(c.members, func(m member) bool { return m.scope != nil }) || !e.tree.is(path, id) {
+			continue
+		}
+		seen := map[*scope]bool{}
+		for _, m := range c.members {
+			if m.scope != nil && !seen[m.scope] {
+				seen[m.scope] = true
+				paths[m.scope] = append(paths[m.scope], path)
+			}
+		}
+	}
+	return paths
 }
 
 // usual returns what is done with connections of a scope to most destinations.

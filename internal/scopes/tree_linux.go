@@ -337,6 +337,13 @@ func join(at, name string) string {
 	return at + "/" + name
 }
 
+// is tells whether the group at path at is the one with an id. After a unit was started anew,
+// another one has the same path, which events may not have told yet.
+func (t *tree) is(at string, id uint64) bool {
+	now, err := t.number(filepath.Join(t.root, at))
+	return err == nil && now == id
+}
+
 // dropGone forgets the groups that are gone, and calls forget for each. It is for the ones
 // whose end was not seen, which would take the room of others.
 func (t *tree) dropGone(forget func(path string, id uint64)) {
