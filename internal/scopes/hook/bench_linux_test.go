@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/process/cgroup"
@@ -29,6 +32,78 @@ func BenchmarkConnect(b *testing.B) {
 		}
 		return errors.Join(unix.Connect(fd, to), unix.Close(fd))
 	})
+}
+
+// BenchmarkProgram reports how long the kernel says that the program runs at a connect, which does not
+// depend on how long the rest of the call takes. What it says of a program that does nothing is taken
+// off.
+func BenchmarkProgram(b *testing.B) {
+	at := newTurns(b, false)
+	empty, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.CGroupSockAddr, AttachType: ebpf.AttachCGroupInet4Connect, License: "BSD",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer empty.Close() //nolint:errcheck // only closed
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: at.root.Path, Attach: ebpf.AttachCGroupInet4Connect, Program: empty})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only closed
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Skip("needs the kernel's count of how long programs run: ", err)
+	}
+	defer stats.Close() //nolint:errcheck // only closed
+	to := &unix.SockaddrInet4{Addr: testbed.ServiceAddr4.As4(), Port: 9}
+	took := make([][]float64, len(turn))
+	err = at.bed.Client.Do(func() error {
+		for round := 0; b.Loop(); round++ {
+			for j := range len(turn) - 1 {
+				i := 1 + (j+round)%(len(turn)-1)
+				if err := at.move(i); err != nil {
+					return err
+				}
+				ours, errOurs := at.table.programs["connect4"].Stats()
+				none, errNone := empty.Stats()
+				if err := errors.Join(errOurs, errNone); err != nil {
+					return err
+				}
+				for range 1000 {
+					fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+					if err != nil {
+						return err
+					}
+					if err := errors.Join(unix.Connect(fd, to), unix.Close(fd)); err != nil {
+						return err
+					}
+				}
+				took[i] = append(took[i], perRun(at.table.programs["connect4"], ours)-perRun(empty, none))
+			}
+		}
+		return at.move(0)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i, list := range took {
+		if i > 0 {
+			slices.Sort(list)
+			b.ReportMetric(list[len(list)/2], turn[i]+"-ns")
+		}
+	}
+	b.ReportMetric(0, "ns/op") // of a round: it says nothing
+}
+
+// perRun is how long a program has run each time since before, in nanoseconds.
+func perRun(p *ebpf.Program, before *ebpf.ProgramStats) float64 {
+	now, err := p.Stats()
+	if err != nil || now.RunCount == before.RunCount {
+		return 0
+	}
+	return float64(now.Runtime-before.Runtime) / float64(now.RunCount-before.RunCount)
 }
 
 // BenchmarkSend sends datagrams by a socket that is not connected, to a network that drops
@@ -137,10 +212,14 @@ type turns struct {
 	b      *testing.B
 	bed    *testbed.Bed
 	groups []string // by the index of turn
+	table  *Table
+	root   *groupbed.Group
 	before func() error
 }
 
-var turn = []string{"without", "outside", "inside", "rules"}
+// turn is where the connections of a turn are made. "below" is in a control group some levels below
+// that of "rules", which the table does not know.
+var turn = []string{"without", "outside", "inside", "rules", "below"}
 
 // benchRules has rules that fit each connection, by port, destination and command. All of
 // them are among others.
@@ -218,9 +297,11 @@ func newTurns(b *testing.B, measure bool) *turns {
 			}
 		}
 	}
+	at.groups = append(at.groups, root.Sub("rules/x/y/z").Path)
 	if err := errors.Join(errs...); err != nil {
 		b.Fatal(err)
 	}
+	at.table, at.root = t, root
 	return at
 }
 
