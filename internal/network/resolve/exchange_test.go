@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -249,5 +250,26 @@ func TestIDsAreRandom(t *testing.T) {
 	// Of 64 random ids, more than 4 are equal to others once in a thousand million runs.
 	if len(ids) < n-4 || len(steps) < n-4 {
 		t.Errorf("%d different ids of %d, with %d different steps", len(ids), n, len(steps))
+	}
+}
+
+// A server's answer about one name brings no addresses of others, not even beside those that
+// were asked for.
+func TestAddressesOfOtherNamesAreLeftOut(t *testing.T) {
+	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
+		m := response(q, rr(t, "www.example.com. 300 IN CNAME other.example.com."))
+		for _, line := range []string{
+			"www.example.com. 300 IN A 192.0.2.1", // the name is an alias, so this is nobody's
+			"bank.example.com. 300 IN A 192.0.2.2",
+			"other.example.com. 300 IN A 192.0.2.3",
+			"other.example.com. 300 CH A 192.0.2.4",
+		} {
+			m.Answer = append(m.Answer, rr(t, line))
+		}
+		_ = w.WriteMsg(m)
+	})
+	a := lookup(t, resolver(t, Config{}, s), "www.example.com", policy.IPv4)
+	if want := []netip.Addr{netip.MustParseAddr("192.0.2.3")}; !slices.Equal(a.Addrs, want) {
+		t.Errorf("got %v, want %v", a.Addrs, want)
 	}
 }
