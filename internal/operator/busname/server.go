@@ -123,10 +123,8 @@ func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 	defer cancel()
 	conn := make(chan *dbus.Conn, 1)
 	c, err := systembus.Dial(ctx, s.opts.Bus, systembus.Options{
-		Types: &s.types,
-		Admit: func(h systembus.Header) bool {
-			return h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal // answers to Hello
-		},
+		Types:   &s.types,
+		Admit:   admit,
 		Signals: nothing{},
 		Call: func(h systembus.Header, raw []byte) {
 			if h.Sender == "" || q.add(call{h, raw}) {
@@ -144,6 +142,12 @@ func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 		conn <- c
 	}
 	return c, err
+}
+
+// admit tells whether to decode a message that is no call: only the bus tells the Server
+// anything.
+func admit(h systembus.Header) bool {
+	return h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal // answers to Hello
 }
 
 // nothing ignores signals. Only those of the bus itself arrive, which tell that a name

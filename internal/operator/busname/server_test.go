@@ -16,6 +16,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/introspect"
 
+	"github.com/socket-intents/mamma/internal/process/systembus"
 	"github.com/socket-intents/mamma/internal/testing/busbed"
 	"github.com/socket-intents/mamma/internal/testing/leak"
 	"github.com/socket-intents/mamma/mam"
@@ -302,6 +303,26 @@ func TestHostileCalls(t *testing.T) {
 	var v dbus.Variant
 	if err := s.bus.Connect(t).Object(Name, Path).Call(properties+".Get", 0, "", "Version").Store(&v); err != nil || v.Value() != "1.2.3" {
 		t.Errorf("beside a flood: %v, %v", v, err)
+	}
+}
+
+// What others than the bus tell is not even decoded.
+func TestAdmit(t *testing.T) {
+	for _, tt := range []struct {
+		h    systembus.Header
+		want bool
+	}{
+		{systembus.Header{Kind: dbus.TypeSignal, Sender: busName}, true},
+		{systembus.Header{Kind: dbus.TypeMethodReply, Sender: busName}, true},
+		{systembus.Header{Kind: dbus.TypeMethodReply}, true},
+		{systembus.Header{Kind: dbus.TypeSignal}, false},
+		{systembus.Header{Kind: dbus.TypeSignal, Sender: ":1.8"}, false},
+		{systembus.Header{Kind: dbus.TypeMethodReply, Sender: ":1.8"}, false},
+		{systembus.Header{Kind: dbus.TypeError, Sender: Name}, false},
+	} {
+		if got := admit(tt.h); got != tt.want {
+			t.Errorf("%+v: %t", tt.h, got)
+		}
 	}
 }
 
