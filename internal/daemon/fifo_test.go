@@ -75,10 +75,18 @@ func TestFIFORefusesWhatIsNotOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	fifo, name := filepath.Join(dir, "fifo"), filepath.Join(dir, "name")
-	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.Link(fifo, name)); err != nil {
+	linked, ours, given := filepath.Join(dir, "linked"), filepath.Join(dir, "ours"), filepath.Join(dir, "given")
+	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.Link(fifo, name), unix.Mkfifo(given, 0o600), unix.Mkfifo(ours, 0o600), os.Symlink(ours, linked)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, link, dir, name} {
+	refused := []string{file, link, dir, name, linked}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(given, 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+		refused = append(refused, given)
+	}
+	for _, path := range refused {
 		if _, err := openFIFO(path); err == nil {
 			t.Errorf("%s was taken for a FIFO", filepath.Base(path))
 		}

@@ -64,6 +64,9 @@ func TestPageIsReadOnlyForOthers(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE); err == nil {
 		t.Error("sealed")
 	}
+	if info, err := o.file.Stat(); err != nil || info.Mode().Perm() != 0o444 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
 	// Root may open anything for writing; the seals hold all the same.
 	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
 	if err != nil {
