@@ -1,8 +1,10 @@
 package mam
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -497,6 +500,32 @@ func TestAdmission(t *testing.T) {
 	s.leave(1000)
 	if !s.enter(1000) {
 		t.Error("not admitted after one has left")
+	}
+	for s.Clients() < 100 {
+		if !s.enter(0) {
+			t.Fatal("root is refused below the limit of all")
+		}
+	}
+	if s.enter(0) || s.enter(1001) {
+		t.Error("admitted above the limit of all")
+	}
+}
+
+// However many clients are refused, the log has one line a minute, which says how many.
+func TestRefusalsAreToldOnceAMinute(t *testing.T) {
+	var said bytes.Buffer
+	s := NewServer(New(Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}))
+	now := time.Now()
+	for range 1000 {
+		s.tellRefused(1000, now)
+		now = now.Add(refusalPause / 1000)
+	}
+	if n := strings.Count(said.String(), "\n"); n != 1 {
+		t.Errorf("%d lines in a minute: %s", n, said.String())
+	}
+	s.tellRefused(1000, now)
+	if lines := said.String(); strings.Count(lines, "\n") != 2 || !strings.Contains(lines, "n=1000") {
+		t.Errorf("a minute later: %s", lines)
 	}
 }
 
