@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,6 +126,76 @@ func TestGetKeepsMode(t *testing.T) {
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 1000 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Credentials go to the server that they were given for, by the scheme and at the port that were
+// named, and to nobody else.
+func TestCredentialsAreForOneServer(t *testing.T) {
+	for to, want := range map[string]bool{
+		"https://a.test/b": true, "https://a.test/": true, "http://a.test/": false, "https://b.test/": false, "https://a.test:444/": false,
+		"https://x.a.test/": false, "https://a.test.evil.test/": false, "https://a.test@evil.test/": false,
+	} {
+		req := &http.Request{Header: http.Header{}}
+		var err error
+		if req.URL, err = url.Parse(to); err != nil {
+			t.Fatal(err)
+		}
+		names := []string{"Authorization", "Cookie", "Proxy-Authorization"}
+		for _, name := range names {
+			req.Header.Set(name, "secret")
+		}
+		first, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkRedirect(req, []*http.Request{first}); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+		for _, name := range names {
+			if got := req.Header.Get(name) != ""; got != want {
+				t.Errorf("%s: %s is sent: %t", to, name, got)
+			}
+		}
+	}
+}
+
+// A part is taken only if nobody else can have put it there.
+func TestPartOfOthers(t *testing.T) {
+	open := func(name string) error {
+		p, err := openPart(name, true)
+		if err == nil {
+			_ = p.file.Close()
+		}
+		return err
+	}
+	name := filepath.Join(t.TempDir(), "file")
+	if err := errors.Join(os.WriteFile(name+".2", nil, 0o600), os.Link(name+".2", name+".part")); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(name); err != nil {
+		t.Errorf("a second name in a folder of one's own: %v", err)
+	}
+	if err := os.Chmod(filepath.Dir(name), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(name); err == nil {
+		t.Error("a second name is taken in a folder like /tmp")
+	}
+	if err := os.Remove(name + ".2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(name); err != nil {
+		t.Errorf("the only name in a folder like /tmp: %v", err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: files of other users")
+	}
+	if err := os.Chown(name+".part", 4711, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(name); err == nil {
+		t.Error("another user's part is taken")
 	}
 }
 
