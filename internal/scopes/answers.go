@@ -3,6 +3,7 @@ package scopes
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -112,12 +113,48 @@ func (a *answers) ofDestinations() []*own {
 	return a.own.Values()
 }
 
-// clear forgets the answers for destinations.
-func (a *answers) clear(t *hook.Table) {
-	for _, k := range a.own.Keys() {
-		_ = t.DropAnswer(k) // the scope is gone
+// carryAnswers retires the answers for destinations, which are of scopes of an earlier configuration.
+// Before, it asks about the destinations that were used last for the scopes that have come in their
+// place. So a reload changes nothing for connections there: without an answer, those to a destination
+// with a route of its own would be refused in a strict scope.
+func (e *Engine) carryAnswers() {
+	for i := range e.retired { // those of two reloads before would fill the kernel's table
+		e.dropAnswers(e.retired[i].answers)
+		e.retired[i].answers = nil
 	}
-	a.own.Purge()
+	old := e.answers.own.Values() // from the one that was used the longest time ago
+	e.retired[0].answers = e.answers.own.Keys()
+	e.answers.own.Purge()
+	heirs := map[*scope]*scope{}
+	for _, o := range old[max(0, len(old)-slice):] {
+		heir, ok := heirs[o.scope]
+		if !ok {
+			heir = e.heirOf(o.scope)
+			heirs[o.scope] = heir
+		}
+		if heir != nil {
+			k := o.key
+			k.Scope = heir.id
+			e.askOwn(heir, k, o.advice.Record.App)
+		}
+	}
+}
+
+// heirOf returns the present scope that has come in the place of one of an earlier configuration;
+// nil: there is none, or it gives connections other variants.
+func (e *Engine) heirOf(old *scope) *scope {
+	for _, s := range e.scopes {
+		if s.Name == old.Name && reflect.DeepEqual(s.rules, old.rules) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (e *Engine) dropAnswers(keys []hook.Key) {
+	for _, k := range keys {
+		_ = e.table.DropAnswer(k) // the scope is gone
+	}
 }
 
 // dropScopes forgets the usual answers of scopes.

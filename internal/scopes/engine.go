@@ -309,7 +309,7 @@ func (e *Engine) configure(w *wanted) {
 	}
 	e.useRules()
 	e.askUsual() // before classify makes processes belong to the scopes
-	e.answers.clear(e.table)
+	e.carryAnswers()
 	e.classify()
 	if fresh {
 		if err := e.attach(); err != nil {

@@ -275,6 +275,43 @@ func TestReloadStorm(t *testing.T) {
 	}
 }
 
+// A reload forgets no decision about the destinations that were used last: those with routes of their
+// own are reached at once afterwards, and while it goes on, by a scope that would refuse what is not
+// decided. A scope that comes anew begins anew.
+func TestReloadKeepsAnswers(t *testing.T) {
+	h := newHost(t)
+	h.engine.opts.Aside = func() ([]netip.Prefix, error) { return []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")}, nil }
+	strict := config.Scope{Name: "strict", Wants: []config.Want{{Degree: config.Prohibit, Kind: config.ByCost, Name: "metered"}}}
+	h.configure(strict)
+	want, refused := h.bed.Networks[0].Client4.String(), "unreachable"
+	if got := h.connect(0, 20); !strings.Contains(got, refused) {
+		t.Errorf("undecided: %s", got)
+	}
+	h.seen(20)
+	if got := h.connect(0, 20); got != want {
+		t.Errorf("decided: from %s, want %s", got, want)
+	}
+	h.seen(40)
+	for i := range 40 {
+		h.engine.Configure([]config.Scope{strict}, config.Placing{Root: h.root.Path, Pins: config.Off})
+		if got := h.connect(0, 20); got != want {
+			t.Errorf("at reload %d: from %s, want %s", i, got, want)
+		}
+		h.state() // the reload is over
+		if got := h.connect(0, 20); got != want {
+			t.Errorf("after reload %d: from %s, want %s", i, got, want)
+		}
+	}
+	if s := h.state(); s.Destinations != 20 || s.Err != nil {
+		t.Errorf("%d destinations have an answer, want 20; %v", s.Destinations, s.Err)
+	}
+	strict.Name = "new"
+	h.configure(strict)
+	if got := h.connect(0, 20); !strings.Contains(got, refused) {
+		t.Errorf("by another scope: %s", got)
+	}
+}
+
 // Rules give some connections of a scope other intents, from the first connection on. What
 // is remembered says so. Other rules count from a reload on, and nothing of the old ones is left.
 func TestRulesOfScope(t *testing.T) {

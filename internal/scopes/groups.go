@@ -42,6 +42,7 @@ func (e *Engine) classify() {
 type retired struct {
 	classes []*class
 	scopes  []*scope
+	answers []hook.Key // for destinations
 }
 
 // sweep removes what has been retired for a second at least. It is called each second.
@@ -52,6 +53,7 @@ func (e *Engine) sweep() {
 		e.dropClass(c)
 	}
 	e.answers.dropScopes(e.table, old.scopes)
+	e.dropAnswers(old.answers)
 }
 
 // makeRoom calls put, and once more if there is room only after what is retired is removed.
