@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Metrics are served, and nothing else is, until the end.
@@ -97,5 +99,46 @@ func TestLimit(t *testing.T) {
 	}
 	for _, c := range served {
 		_ = c.Close()
+	}
+}
+
+// No part of a request may take for ever, or have any length.
+func TestRequestsAreBounded(t *testing.T) {
+	hs := New(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	for name, got := range map[string]time.Duration{"header": hs.ReadHeaderTimeout, "request": hs.ReadTimeout, "answer": hs.WriteTimeout, "idle": hs.IdleTimeout} {
+		if got <= 0 || got > 5*time.Minute {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- Serve(run, l, hs) }()
+	var tr http.Transport
+	defer tr.CloseIdleConnections()
+	for n, want := range map[int]int{maxHeaderBytes / 2: http.StatusNotFound, 2 * maxHeaderBytes: http.StatusRequestHeaderFieldsTooLarge} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X", strings.Repeat("x", n))
+		resp, err := tr.RoundTrip(req)
+		if err != nil && n > maxHeaderBytes {
+			continue // it was closed before all was read
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a header of %d bytes: %d, want %d", n, resp.StatusCode, want)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
