@@ -199,6 +199,90 @@ func TestPartOfOthers(t *testing.T) {
 	}
 }
 
+// What a part already holds is believed only of a state that nobody else can have put there.
+func TestStateOfOthers(t *testing.T) {
+	const address = "http://a.test/file"
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name+".part", make([]byte, 10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := openPart(name, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.file.Close() }()
+	state := partState{URL: address, Final: address, Validator: `"one"`, Size: 20, Ranges: []httpintent.Range{{From: 0, To: 10}}}
+	text, err := json.Marshal(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(p.state()), os.WriteFile(path, text, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(what string, want bool) {
+		t.Helper()
+		s, err := p.known(address)
+		if got := s.Validator != ""; got != want || err != nil {
+			t.Errorf("%s: believed %t, %v", what, got, err)
+		}
+	}
+	write(p.state())
+	known("its own", true)
+	write(filepath.Join(dir, "other"))
+	if err := os.Symlink("other", p.state()); err != nil {
+		t.Fatal(err)
+	}
+	known("a link", false)
+	text = append(text, bytes.Repeat([]byte(" "), maxState)...)
+	write(p.state())
+	known("a long one", false)
+	text = text[:len(text)-maxState]
+	if os.Geteuid() == 0 {
+		write(p.state())
+		if err := os.Chown(p.state(), 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+		known("another user's", false)
+	}
+}
+
+// A response goes on with a file only if it is the part that was asked for, of the same file.
+func TestWhatContinuesAFile(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*http.Response)
+		want   bool
+	}{
+		{"the part", func(*http.Response) {}, true},
+		{"of unknown length", func(r *http.Response) { r.ContentLength = -1 }, true},
+		{"all of it", func(r *http.Response) { r.StatusCode = http.StatusOK }, false},
+		{"of another length", func(r *http.Response) { r.ContentLength = 9 }, false},
+		{"another part", func(r *http.Response) { r.Header.Set("Content-Range", "bytes 0-9/20") }, false},
+		{"of a longer file", func(r *http.Response) { r.Header.Set("Content-Range", "bytes 10-19/30") }, false},
+		{"no range", func(r *http.Response) { r.Header.Del("Content-Range") }, false},
+		{"another version", func(r *http.Response) { r.Header.Set("ETag", `"two"`) }, false},
+		{"no version", func(r *http.Response) { r.Header.Del("ETag") }, false},
+		{"from elsewhere", func(r *http.Response) { r.Request.URL.Host = "b.test" }, false},
+	} {
+		s := partState{Final: "http://a.test/file", Validator: `"one"`, Size: 20, Ranges: []httpintent.Range{{From: 0, To: 10}}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Final+"?signed", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := &http.Response{StatusCode: http.StatusPartialContent, ContentLength: 10, Request: req, Header: http.Header{}}
+		resp.Header.Set("ETag", `"one"`)
+		resp.Header.Set("Content-Range", "bytes 10-19/20")
+		tt.change(resp)
+		if got := s.continues(resp); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
 // What another user's file permits does not count for the part that is to take its place. In a
 // folder like /tmp, anybody can put such a file there first.
 func TestGetDistrustsModeOfOthers(t *testing.T) {
