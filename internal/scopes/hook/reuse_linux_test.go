@@ -63,7 +63,7 @@ func TestReplacedEntries(t *testing.T) {
 				}
 			}()
 			want := fmt.Sprintf("map[%v:%d]", s.a.Client4, manyDials)
-			for range 12 {
+			for range 6 {
 				if got := m.dial("many", web4); got != want {
 					t.Errorf("from %s", got)
 					break
