@@ -67,9 +67,10 @@ func run(batch []hostfile.Statement, family string) error {
 }
 
 // failures reads what ip(8) says about lines that failed. A route that exists already
-// is not a failure, because the kernel has made it for an address.
+// is not a failure, because the kernel has made it for an address. The error wraps
+// testbed.ErrUnavailable if all that fails is what the kernel was built without.
 func failures(batch []hostfile.Statement, output string) error {
-	var errs []error
+	var errs, lacking []error
 	what := ""
 	for l := range strings.Lines(output) {
 		l = strings.TrimSpace(l)
@@ -83,10 +84,25 @@ func failures(batch []hostfile.Statement, output string) error {
 			return fmt.Errorf("ip says %q", l)
 		}
 		s := &batch[n-1]
-		if s.Value("proto") != "kernel" || !strings.Contains(what, "File exists") {
+		switch {
+		case s.Value("proto") == "kernel" && strings.Contains(what, "File exists"):
+		case lacksEncapsulation(what):
+			lacking = append(lacking, fmt.Errorf("%w: line %d: %s: needs a kernel with this encapsulation (CONFIG_LWTUNNEL, and for instance CONFIG_IPV6_SEG6_LWTUNNEL): %s",
+				testbed.ErrUnavailable, s.Line, s, what))
+		default:
 			errs = append(errs, fmt.Errorf("line %d: %s: %s", s.Line, s, what))
 		}
 		what = ""
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return errors.Join(lacking...)
+}
+
+// lacksEncapsulation reports whether the kernel refused an encapsulation of routes that it
+// was built without (net/core/lwtunnel.c, include/net/lwtunnel.h).
+func lacksEncapsulation(what string) bool {
+	what = strings.ToLower(what) // the kernel's text has had "lwt" and "LWT"
+	return strings.Contains(what, "lwt encapsulation type not supported") || strings.Contains(what, "config_lwtunnel is not enabled")
 }
