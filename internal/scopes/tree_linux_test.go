@@ -157,6 +157,48 @@ func TestGroupsOfAUserAreBounded(t *testing.T) {
 	}
 }
 
+// All users whose names count have a bounded number of groups together, and the system has room
+// in any case.
+func TestGroupsOfAllUsersAreBounded(t *testing.T) {
+	tr, mkdir := newTree(t, alice)
+	mkdir("alice", "alice/one", "system.slice", "system.slice/backup.service")
+	if err := os.Chown(filepath.Join(tr.root, "alice"), alice, alice); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(maxAllNamed / maxNamed) {
+		tr.given[alice+1+i] = maxNamed
+	}
+	k := known{}
+	if err := tr.look("/", k.add, k.forget); !errors.Is(err, errGiven) {
+		t.Errorf("one group more: %v", err)
+	}
+	if want := []string{"/", "/alice", "/system.slice", "/system.slice/backup.service"}; !slices.Equal(k.paths(), want) {
+		t.Errorf("known: %q, want %q", k.paths(), want)
+	}
+}
+
+// Where everybody or a group can make control groups, it is not known who has given names. They
+// take no room.
+func TestNamesOfAnybodyTakeNoRoom(t *testing.T) {
+	tr, mkdir := newTree(t)
+	mkdir("all", "all/one", "group", "group/one", "root", "root/one")
+	for name, mode := range map[string]os.FileMode{"all": 0o757, "group": 0o775, "root": 0o775} {
+		if err := os.Chmod(filepath.Join(tr.root, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(filepath.Join(tr.root, "group"), 0, alice); err != nil {
+		t.Fatal(err)
+	}
+	k := known{}
+	if err := tr.look("/", k.add, k.forget); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/", "/all", "/group", "/root", "/root/one"}; !slices.Equal(k.paths(), want) {
+		t.Errorf("known: %q, want %q", k.paths(), want)
+	}
+}
+
 // Groups whose end was not seen, because events were lost, take no room of a user.
 func TestLostGroupsMakeRoom(t *testing.T) {
 	tr, mkdir := newTree(t, alice)
