@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // This was made by another implementation (Python's hashlib.pbkdf2_hmac), with the password
@@ -65,6 +66,40 @@ func TestChecksTakeTheSameTime(t *testing.T) {
 			}
 		}
 	}
+}
+
+// However many clients have their passwords checked, one check runs at a time, and what is
+// remembered of those that were right is bounded.
+func TestChecksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, err := readUsers(strings.NewReader("alice:" + aliceHash + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running, end := make(chan struct{}, 10), make(chan struct{})
+		derive := u.derive
+		u.derive = func(password string, salt []byte, rounds int) ([]byte, error) {
+			running <- struct{}{}
+			<-end
+			return derive(password, salt, rounds)
+		}
+		for range 10 {
+			go u.Authenticate("alice", "wrong")
+		}
+		synctest.Wait()
+		if n := len(running); n != 1 {
+			t.Errorf("%d checks at a time", n)
+		}
+		close(end)
+		synctest.Wait()
+		u.derive = derive
+		for i := range maxVerified {
+			u.verified[[32]byte{1, byte(i), byte(i >> 8)}] = struct{}{}
+		}
+		if !u.Authenticate("alice", "secret") || len(u.verified) > maxVerified {
+			t.Errorf("%d are remembered", len(u.verified))
+		}
+	})
 }
 
 func TestHashPassword(t *testing.T) {
