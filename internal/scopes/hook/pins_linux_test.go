@@ -83,8 +83,11 @@ func TestBadPins(t *testing.T) {
 	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := t.TempDir() + "/mamma"
-	for _, dir := range []string{elsewhere, open, fs + "/no/such"} {
+	elsewhere, good, link, given := t.TempDir()+"/mamma", fs+"/good", fs+"/link", fs+"/given"
+	if err := errors.Join(os.Mkdir(good, 0o700), os.Symlink(good, link), os.Mkdir(given, 0o700), os.Chown(given, 4711, -1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{elsewhere, open, link, given, fs + "/no/such"} {
 		if _, err := s.table.Attach(s.root.Path, dir, false); !errors.Is(err, pins.ErrUnusable) {
 			t.Errorf("%s: %v", dir, err)
 		}
