@@ -65,20 +65,26 @@ type noName string
 func TestAssociationNameIsForbidden(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	resolved := make(chan string, 10)
-	u := newProxy(t, Config{
+	p := newProxy(t, Config{
 		Rules: noName("secret.test"),
 		Resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
 			resolved <- host
 			return []netip.Addr{echo.Addr()}, nil
 		},
-	}).associate(t)
+	})
+	u := p.associate(t)
 	u.send("\x03\x0bsecret.test"+port(echo), "secret")
 	u.send("\x03\x09open.test"+port(echo), "open")
 	if _, data, _ := u.receive(testTimeout); data != "open" {
 		t.Errorf("got %q", data)
 	}
-	if host := <-resolved; host != "open.test" {
-		t.Errorf("%q was resolved", host)
+	_ = u.control.Close()
+	p.wait(t) // until then, a look-up may be about to begin
+	close(resolved)
+	for host := range resolved {
+		if host != "open.test" {
+			t.Errorf("%q was resolved", host)
+		}
 	}
 }
 
